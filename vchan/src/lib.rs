@@ -1,0 +1,28 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(feature = "in-process")]
+extern crate std;
+
+#[cfg(feature = "in-process")]
+pub mod in_process;
+pub mod interface;
+pub mod keys;
+pub mod notify;
+pub mod platform;
+pub mod ring;
+
+mod endpoint;
+mod link;
+mod stats;
+mod stream;
+
+pub use endpoint::{
+    AcceptError, ConnectError, ConnectOptions, Endpoint, EndpointError, OfferError, OfferOptions,
+};
+pub use interface::{Layout, LayoutError, Role};
+pub use link::Corrupt;
+pub use stats::{Counters, Stats};
+pub use stream::{ReadError, Reader, WriteError, Writer};

@@ -1,0 +1,57 @@
+//! What an endpoint has done so far, readable from anywhere and after its end.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// A snapshot of an endpoint's counters, each since the endpoint was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Bytes read from the ring that the peer fills.
+    pub bytes_read: u64,
+    /// Bytes written into the ring that the peer reads.
+    pub bytes_written: u64,
+    /// Events sent to the peer, the one at connecting and the one at closing included.
+    pub events_sent: u64,
+    /// Events received, as far as a wait of ours has seen them.
+    pub events_received: u64,
+}
+
+/// An endpoint's counters. Orderings are all relaxed: each number stands alone.
+#[derive(Debug, Default)]
+pub struct Stats {
+    bytes_read: AtomicU64,
+    bytes_written: AtomicU64,
+    events_sent: AtomicU64,
+    events_received: AtomicU64,
+}
+
+impl Stats {
+    /// The counters as they are now.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            bytes_read: self.bytes_read.load(Ordering::Relaxed),
+            bytes_written: self.bytes_written.load(Ordering::Relaxed),
+            events_sent: self.events_sent.load(Ordering::Relaxed),
+            events_received: self.events_received.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Only the reader calls this, so that a load and a store do where a locked addition would cost more.
+    pub(crate) fn read(&self, bytes: usize) {
+        let sum = self.bytes_read.load(Ordering::Relaxed) + bytes as u64;
+        self.bytes_read.store(sum, Ordering::Relaxed);
+    }
+
+    /// Only the writer calls this; see [`Self::read`].
+    pub(crate) fn wrote(&self, bytes: usize) {
+        let sum = self.bytes_written.load(Ordering::Relaxed) + bytes as u64;
+        self.bytes_written.store(sum, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sent(&self) {
+        self.events_sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn received(&self, count: u64) {
+        self.events_received.fetch_max(count, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,224 @@
+//! Byte streams under random schedules: what is written is what is read, and nobody sleeps for ever.
+
+mod common;
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
+
+use common::{both, now, pair, pattern};
+use proptest::prelude::*;
+use vchan::in_process::{Host, block_on};
+use vchan::platform::Rendezvous;
+use vchan::{Layout, OfferOptions, Reader, Writer};
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    ClientWrites(usize),
+    ServerWrites(usize),
+    ClientReads(usize),
+    ServerReads(usize),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let len = prop_oneof![0..5usize, 300..1100usize, 2000..5000usize];
+    prop_oneof![
+        len.clone().prop_map(Op::ClientWrites),
+        len.clone().prop_map(Op::ServerWrites),
+        len.clone().prop_map(Op::ClientReads),
+        len.prop_map(Op::ServerReads),
+    ]
+}
+
+fn layout() -> impl Strategy<Value = Layout> {
+    proptest::sample::select(vec![(10, 11), (11, 10), (11, 12), (12, 11), (12, 13)])
+        .prop_map(|(left, right)| Layout::new(left, right).unwrap())
+}
+
+fn first_index() -> impl Strategy<Value = u32> {
+    prop_oneof![
+        Just(0),
+        any::<u32>(),
+        u32::MAX - 6000..=u32::MAX,
+        0x7fff_f000..0x8000_1000u32
+    ]
+}
+
+/// What the ring should hold: a queue with a limit.
+struct Model {
+    queue: VecDeque<u8>,
+    size: usize,
+    written: usize,
+}
+
+impl Model {
+    fn new(size: u32) -> Self {
+        Model {
+            queue: VecDeque::new(),
+            size: size as usize,
+            written: 0,
+        }
+    }
+
+    /// The next `len` bytes to write, and how many of them should be taken.
+    fn write(&mut self, len: usize) -> (Vec<u8>, usize) {
+        let data = pattern(self.written, len);
+        let taken = len.min(self.size - self.queue.len());
+        self.queue.extend(&data[..taken]);
+        self.written += taken;
+        (data, taken)
+    }
+
+    fn read(&mut self, len: usize) -> Vec<u8> {
+        let taken = len.min(self.queue.len());
+        self.queue.drain(..taken).collect()
+    }
+}
+
+/// A task and whether it has been woken since it last ran.
+struct Task {
+    body: Pin<Box<dyn Future<Output = ()>>>,
+    woken: Arc<Woken>,
+}
+
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Task {
+    fn new(body: impl Future<Output = ()> + 'static) -> Self {
+        Task {
+            body: Box::pin(body),
+            woken: Arc::new(Woken(AtomicBool::new(true))),
+        }
+    }
+}
+
+/// Numbers that a test case dictates, over and over.
+#[derive(Clone)]
+struct Dice(Rc<[u16]>, Rc<Cell<usize>>);
+
+impl Dice {
+    fn roll(&self, sides: usize) -> usize {
+        self.1.set(self.1.get() + 1);
+        (usize::from(self.0[self.1.get() % self.0.len()]) + self.1.get() / self.0.len()) % sides
+    }
+}
+
+async fn send<R: Rendezvous>(writer: &mut Writer<R>, total: usize, dice: Dice) {
+    let data = pattern(3, total);
+    let mut at = 0;
+    while at < total {
+        let end = total.min(at + 1 + dice.roll(3000));
+        at += writer.write(&data[at..end]).await.unwrap();
+    }
+    writer.drained().await.unwrap();
+}
+
+async fn receive<R: Rendezvous>(mut reader: Reader<R>, total: usize, dice: Dice) {
+    let mut got = vec![0; total];
+    let mut at = 0;
+    while at < total {
+        let end = total.min(at + 1 + dice.roll(3000));
+        if dice.roll(5) == 0 {
+            // A wait that is given up must lose nothing.
+            if let Some(read) = now(reader.read(&mut got[at..end])).await {
+                at += read.unwrap();
+            }
+            continue;
+        }
+        at += reader.read(&mut got[at..end]).await.unwrap();
+    }
+    assert!(got == pattern(3, total));
+    // The end comes once both writers know that their bytes were read.
+    assert_eq!(reader.read(&mut [0; 1]).await, Ok(0));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn rings_behave_as_bounded_queues(
+        layout in layout(),
+        first_index in first_index(),
+        ops in proptest::collection::vec(op(), 1..80),
+    ) {
+        let host = Host::new();
+        let meeting = host.meeting("edge");
+        let options = OfferOptions { layout, first_index };
+        let (mut server, mut client) = block_on(pair(&meeting, &meeting, options));
+        let mut left = Model::new(layout.left_size());
+        let mut right = Model::new(layout.right_size());
+        for op in ops {
+            let (end, model, read, len) = match op {
+                Op::ClientWrites(len) => (&mut client, &mut left, false, len),
+                Op::ServerWrites(len) => (&mut server, &mut right, false, len),
+                Op::ClientReads(len) => (&mut client, &mut right, true, len),
+                Op::ServerReads(len) => (&mut server, &mut left, true, len),
+            };
+            if read {
+                let mut out = vec![0; len];
+                let expected = model.read(len);
+                let got = end.try_read(&mut out).unwrap();
+                prop_assert_eq!(got.unwrap_or(0), expected.len());
+                prop_assert!(out[..expected.len()] == expected[..]);
+            } else {
+                let (data, taken) = model.write(len);
+                prop_assert_eq!(end.try_write(&data), Ok(taken));
+            }
+        }
+        drop((server, client));
+        host.assert_clean();
+    }
+
+    #[test]
+    fn nobody_sleeps_for_ever(
+        layout in layout(),
+        first_index in first_index(),
+        totals in (0..12_000usize, 0..12_000usize),
+        numbers in proptest::collection::vec(any::<u16>(), 1..200),
+    ) {
+        let host = Host::new();
+        let meeting = host.meeting("edge");
+        let options = OfferOptions { layout, first_index };
+        let (server, client) = block_on(pair(&meeting, &meeting, options));
+        let dice = Dice(numbers.into(), Rc::default());
+        let (server_reader, mut server_writer) = server.split();
+        let (client_reader, mut client_writer) = client.split();
+        let (dice_a, dice_b) = (dice.clone(), dice.clone());
+        let sending = async move {
+            let up = send(&mut client_writer, totals.0, dice_a);
+            let down = send(&mut server_writer, totals.1, dice_b);
+            both(up, down).await;
+            server_writer.close();
+        };
+        let mut tasks = vec![
+            Task::new(sending),
+            Task::new(receive(server_reader, totals.0, dice.clone())),
+            Task::new(receive(client_reader, totals.1, dice.clone())),
+        ];
+        while !tasks.is_empty() {
+            let woken: Vec<usize> = (0..tasks.len())
+                .filter(|&task| tasks[task].woken.0.load(Ordering::Relaxed))
+                .collect();
+            prop_assert!(!woken.is_empty(), "{} tasks sleep and nobody will wake them", tasks.len());
+            let chosen = woken[dice.roll(woken.len())];
+            let task = &mut tasks[chosen];
+            task.woken.0.store(false, Ordering::Relaxed);
+            let waker = Waker::from(Arc::clone(&task.woken));
+            if task.body.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+                drop(tasks.swap_remove(chosen));
+            }
+        }
+        host.assert_clean();
+    }
+}
