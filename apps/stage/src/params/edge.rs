@@ -1,0 +1,238 @@
+//! Edges: the parameters `in.EDGE=PEER[,ring=SIZE]` and `out.EDGE=PEER[,ring=SIZE]`.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use core::fmt;
+
+use super::ParamError;
+use super::kind::{FromParam, Size};
+
+/// The most edges of a stage: `SCHEDOP_poll` waits on 128 ports, and Xen's own need some.
+pub const MAX_EDGES: usize = 120;
+
+/// The smallest ring of libxenvchan, in bytes (order 10).
+pub const MIN_RING: u32 = 1 << 10;
+
+/// The largest ring of libxenvchan, in bytes (order 20).
+pub const MAX_RING: u32 = 1 << 20;
+
+/// The ring of an edge that gives no size, in bytes.
+pub const DEFAULT_RING: u32 = 16 << 10;
+
+/// The greatest id of an ordinary domain: one below `DOMID_FIRST_RESERVED` of Xen's `xen.h`.
+pub const MAX_DOMAIN: u16 = 0x7FEF;
+
+/// Which end of an edge this is. Its text is `in` or `out`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Readings come in: the reading side, which is the vchan server.
+    In,
+    /// Readings go out: the writing side, which is the vchan client.
+    Out,
+}
+
+impl Direction {
+    /// What the keys of its parameters begin with.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::In => "in.",
+            Self::Out => "out.",
+        }
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::In => "in",
+            Self::Out => "out",
+        })
+    }
+}
+
+/// The name of an edge: `[a-z0-9][a-z0-9_-]{0,11}`, the same at both ends. libxenvchan's buffer for
+/// the xenstore path leaves no more room.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EdgeName {
+    bytes: [u8; Self::MAX],
+    length: u8,
+}
+
+impl EdgeName {
+    /// The longest name, in bytes.
+    pub const MAX: usize = 12;
+
+    /// Checks a name.
+    pub fn new(name: &str) -> Option<Self> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let fits = plain(*name.as_bytes().first()?)
+            && name.bytes().all(|b| plain(b) || b == b'_' || b == b'-');
+        let mut bytes = [0; Self::MAX];
+        bytes
+            .get_mut(..name.len())
+            .filter(|_| fits)?
+            .copy_from_slice(name.as_bytes());
+        Some(Self {
+            bytes,
+            length: u8::try_from(name.len()).ok()?,
+        })
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        let bytes = self
+            .bytes
+            .get(..usize::from(self.length))
+            .unwrap_or_default();
+        core::str::from_utf8(bytes).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for EdgeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for EdgeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// This domain.
+    Domain(u16),
+    /// `?`: whom dom0 names in `grantflow/peer/EDGE`, as `DOMID GENERATION`.
+    Ask,
+}
+
+/// One edge of a stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edge {
+    /// Which end we are.
+    pub direction: Direction,
+    /// Its name, the same at both ends.
+    pub name: EdgeName,
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// The ring, in bytes: a power of two from [`MIN_RING`] to [`MAX_RING`]. A size between two
+    /// powers is rounded up. It is the server's, the reading side's, to choose: at an output it only
+    /// sizes our buffers.
+    pub ring: u32,
+}
+
+impl Edge {
+    pub(super) const EXPECTED: &'static str =
+        "PEER[,ring=SIZE]: PEER a domain id from 0 to 32751 or ?, SIZE from 1K to 1M";
+
+    pub(super) fn parse(direction: Direction, name: &str, value: &str) -> Result<Self, ParamError> {
+        let key = || format!("{direction}.{name}");
+        let Some(name) = EdgeName::new(name) else {
+            return Err(ParamError::EdgeName { key: key() });
+        };
+        let (peer, ring) = Self::parse_value(value).ok_or_else(|| ParamError::BadValue {
+            key: key(),
+            value: value.to_owned(),
+            expected: Self::EXPECTED.to_owned(),
+        })?;
+        Ok(Self {
+            direction,
+            name,
+            peer,
+            ring,
+        })
+    }
+
+    pub(super) fn parse_value(value: &str) -> Option<(Peer, u32)> {
+        let (peer, ring) = match value.split_once(',') {
+            Some((peer, option)) => (peer, ring(option.strip_prefix("ring=")?)?),
+            None => (value, DEFAULT_RING),
+        };
+        let peer = match peer {
+            "?" => Peer::Ask,
+            domain => {
+                let domain = u16::try_from(u64::from_param(domain)?).ok()?;
+                Peer::Domain(Some(domain).filter(|d| *d <= MAX_DOMAIN)?)
+            }
+        };
+        Some((peer, ring))
+    }
+}
+
+/// A ring's size, rounded up to the next power of two.
+fn ring(text: &str) -> Option<u32> {
+    let Size(bytes) = Size::from_param(text)?;
+    let bytes = u32::try_from(bytes).ok()?;
+    (MIN_RING..=MAX_RING)
+        .contains(&bytes)
+        .then(|| bytes.next_power_of_two())
+}
+
+/// How many edges of a direction a function takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// Exactly one.
+    One,
+    /// None or one.
+    AtMostOne,
+    /// One or more.
+    AtLeastOne,
+    /// Any number.
+    Any,
+}
+
+impl Count {
+    /// Its word in the ELF note, and in errors.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::One => "1",
+            Self::AtMostOne => "0..1",
+            Self::AtLeastOne => "1..",
+            Self::Any => "0..",
+        }
+    }
+
+    /// Whether a function may have `edges` edges.
+    pub const fn admits(self, edges: usize) -> bool {
+        match self {
+            Self::One => edges == 1,
+            Self::AtMostOne => edges <= 1,
+            Self::AtLeastOne => edges >= 1,
+            Self::Any => true,
+        }
+    }
+}
+
+/// A kind of edges that a function takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EdgeKind {
+    /// Which end the function is.
+    pub direction: Direction,
+    /// How many it takes.
+    pub count: Count,
+    /// What they carry, in one line.
+    pub help: &'static str,
+}
+
+impl EdgeKind {
+    /// Input edges.
+    pub const fn inputs(count: Count, help: &'static str) -> Self {
+        Self {
+            direction: Direction::In,
+            count,
+            help,
+        }
+    }
+
+    /// Output edges.
+    pub const fn outputs(count: Count, help: &'static str) -> Self {
+        Self {
+            direction: Direction::Out,
+            count,
+            help,
+        }
+    }
+}

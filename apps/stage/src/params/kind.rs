@@ -1,0 +1,164 @@
+//! The kinds of values, and how each is read.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use core::time::Duration;
+
+use super::Edge;
+use crate::time::Timestamp;
+
+/// What the value of a parameter looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// A whole number of at least 0.
+    Integer,
+    /// A finite decimal number.
+    Number,
+    /// A span of time: a number and one of `ns`, `us`, `ms`, `s`, `m`, `h`, `d`; or `0`.
+    Duration,
+    /// A number of bytes, `K` for 1,024 and `M` for 1,048,576 of them.
+    Size,
+    /// An RFC 3339 stamp.
+    Time,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// An edge: `PEER[,ring=SIZE]`.
+    Edge,
+    /// An address: `dhcp` or `A.B.C.D/N[,gw=A.B.C.D][,dns=A.B.C.D]`; read by the network.
+    Network,
+}
+
+impl Kind {
+    /// Its word in the ELF note; a choice is followed there by `:` and its words with `|` between.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Duration => "duration",
+            Self::Size => "size",
+            Self::Time => "time",
+            Self::Choice(_) => "choice",
+            Self::Edge => "edge",
+            Self::Network => "network",
+        }
+    }
+
+    /// Whether `value` is of this kind.
+    pub(super) fn accepts(&self, value: &str) -> bool {
+        match self {
+            Self::Text => true,
+            Self::Integer => u64::from_param(value).is_some(),
+            Self::Number => f64::from_param(value).is_some(),
+            Self::Duration => Duration::from_param(value).is_some(),
+            Self::Size => Size::from_param(value).is_some(),
+            Self::Time => Timestamp::from_param(value).is_some(),
+            Self::Choice(words) => words.contains(&value),
+            Self::Edge => Edge::parse_value(value).is_some(),
+            Self::Network => !value.is_empty(),
+        }
+    }
+
+    /// What a value should be; completes "is not".
+    pub(super) fn expected(&self) -> String {
+        match self {
+            Self::Text => "text".to_owned(),
+            Self::Integer => u64::EXPECTED.to_owned(),
+            Self::Number => f64::EXPECTED.to_owned(),
+            Self::Duration => Duration::EXPECTED.to_owned(),
+            Self::Size => Size::EXPECTED.to_owned(),
+            Self::Time => Timestamp::EXPECTED.to_owned(),
+            Self::Choice(words) => format!("one of {}", words.join(", ")),
+            Self::Edge => Edge::EXPECTED.to_owned(),
+            Self::Network => "dhcp or A.B.C.D/N[,gw=A.B.C.D][,dns=A.B.C.D]".to_owned(),
+        }
+    }
+}
+
+/// A type that the value of a parameter can be read as.
+pub trait FromParam<'a>: Sized {
+    /// What a value should be; completes "is not".
+    const EXPECTED: &'static str;
+
+    /// Reads the whole of `text`, or refuses it.
+    fn from_param(text: &'a str) -> Option<Self>;
+}
+
+impl<'a> FromParam<'a> for &'a str {
+    const EXPECTED: &'static str = "text";
+
+    fn from_param(text: &'a str) -> Option<Self> {
+        Some(text)
+    }
+}
+
+impl FromParam<'_> for u64 {
+    const EXPECTED: &'static str = "a whole number";
+
+    fn from_param(text: &str) -> Option<Self> {
+        // `parse` alone would let a plus sign pass.
+        text.bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| text.parse().ok())?
+    }
+}
+
+impl FromParam<'_> for f64 {
+    const EXPECTED: &'static str = "a decimal number";
+
+    fn from_param(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|number: &Self| number.is_finite())
+    }
+}
+
+impl FromParam<'_> for Duration {
+    const EXPECTED: &'static str = "a span of time such as 500ms, 30s, 15m, 24h or 7d";
+
+    fn from_param(text: &str) -> Option<Self> {
+        if text == "0" {
+            return Some(Self::ZERO);
+        }
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let number = u64::from_param(number)?;
+        let nanos: u64 = match unit {
+            "ns" => 1,
+            "us" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            "d" => 86_400_000_000_000,
+            _ => return None,
+        };
+        number.checked_mul(nanos).map(Self::from_nanos)
+    }
+}
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+impl FromParam<'_> for Size {
+    const EXPECTED: &'static str = "a number of bytes such as 4096, 16K or 1M";
+
+    fn from_param(text: &str) -> Option<Self> {
+        let (number, factor) = match text.as_bytes().last()? {
+            b'K' | b'k' => (&text[..text.len() - 1], 1 << 10),
+            b'M' | b'm' => (&text[..text.len() - 1], 1 << 20),
+            _ => (text, 1),
+        };
+        u64::from_param(number)?.checked_mul(factor).map(Self)
+    }
+}
+
+impl FromParam<'_> for Timestamp {
+    const EXPECTED: &'static str = "an RFC 3339 stamp such as 2026-01-31T12:00:00Z";
+
+    fn from_param(text: &str) -> Option<Self> {
+        Self::parse(text.as_bytes()).ok()
+    }
+}

@@ -1,0 +1,41 @@
+//! Drives one [`Stage`](crate::Stage) over a [`Host`].
+//!
+//! Each edge is a task of its own, all on one thread; the function is called between them and never
+//! waits. An output that is full stops every input and the source until it has room. A pack is
+//! filled while its output is busy and sent as soon as the output is free, so a stage that is ahead
+//! batches and one that is idle delays nothing.
+//!
+//! The end: when all inputs have ended, or the source has, or the host says stop, the function
+//! finishes, each output is written out and marked with the end of stream, and its reader has
+//! [`DRAIN_PATIENCE`] from its last progress to consume the ring. What it leaves is counted as lost.
+
+mod board;
+mod host;
+mod input;
+mod output;
+pub(crate) mod signal;
+mod source;
+mod stage;
+
+pub use host::{Events, Host, OpenError, Reader, Writer};
+pub use stage::{RunError, run};
+
+use core::time::Duration;
+
+use crate::params::Edge;
+
+/// How long the reader of an ending output may go without consuming anything before what it left
+/// counts as lost.
+pub const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The least time between two publications of the counters.
+pub const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The length of an edge's buffers: a quarter of its ring, so that small domains have small buffers,
+/// within reason.
+fn buffer_size(edge: &Edge) -> usize {
+    (edge.ring as usize / 4).clamp(512, 16 << 10)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! Waiting for something that another task on the same thread does.
+
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::future::{Future, poll_fn};
+use core::task::{Poll, Waker};
+
+/// Wakes the tasks that wait for a condition, so that they look again.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Signal {
+    /// Has every waiting task look again.
+    pub(crate) fn notify(&self) {
+        // Drained in place so that the room is kept: this is on the path of every reading.
+        for waker in self.waiting.borrow_mut().drain(..) {
+            waker.wake();
+        }
+    }
+
+    /// Waits until `condition` holds. Whoever makes it hold calls [`notify`](Self::notify).
+    pub(crate) fn until(&self, mut condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
+        poll_fn(move |context| {
+            if condition() {
+                return Poll::Ready(());
+            }
+            let mut waiting = self.waiting.borrow_mut();
+            if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                waiting.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+    }
+}
+
+/// Lets the other tasks run.
+pub(super) async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if core::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// The first of two to be ready; `first` where both are. `None` if it is the second.
+pub(super) async fn first<T>(first: impl Future<Output = T>, second: impl Future) -> Option<T> {
+    let mut first = core::pin::pin!(first);
+    let mut second = core::pin::pin!(second);
+    poll_fn(|context| {
+        if let Poll::Ready(value) = first.as_mut().poll(context) {
+            return Poll::Ready(Some(value));
+        }
+        second.as_mut().poll(context).map(|_| None)
+    })
+    .await
+}

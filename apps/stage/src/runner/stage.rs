@@ -1,0 +1,128 @@
+//! One stage from its start to its end.
+
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::future::Future;
+use core::pin::Pin;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use super::board::{Board, Phase};
+use super::host::{Host, OpenError};
+use super::input::Input;
+use super::output::Output;
+use super::source;
+use crate::counters::Counters;
+use crate::function::{Outputs, Stage};
+use crate::params::Edge;
+use crate::plan::{Plan, SetupError};
+use crate::state::State;
+
+/// Why a stage failed; the message is one line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// It could not be set up.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// An edge cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// Runs a stage to its end, and returns what it has counted. The state is published as it changes:
+/// `starting` first, `done` or `failed REASON` last.
+pub async fn run<S: Stage, H: Host>(plan: &Plan<'_>, host: &H) -> Result<Counters, RunError> {
+    host.set_state(&State::Starting);
+    let outcome = start::<S, H>(plan, host).await;
+    host.set_state(&match &outcome {
+        Ok(_) => State::Done,
+        Err(error) => State::Failed(error.to_string()),
+    });
+    outcome
+}
+
+async fn start<S: Stage, H: Host>(plan: &Plan<'_>, host: &H) -> Result<Counters, RunError> {
+    let function = RefCell::new(plan.build::<S>()?);
+    let edges: Vec<Edge> = plan.inputs.iter().chain(&plan.outputs).cloned().collect();
+    let outputs = Outputs::new(plan.outputs.iter().map(super::buffer_size));
+    let board = Board::new(host, &edges, outputs);
+    let outcome = work(&board, &function, plan.inputs.len()).await;
+    let counters = board.counters();
+    host.publish(&counters);
+    outcome.map(|()| counters)
+}
+
+/// Which task has ended.
+enum Ended {
+    /// One that brings readings.
+    Producer,
+    /// One that takes them away.
+    Consumer,
+    /// Any other.
+    Helper,
+}
+
+type Task<'a> = Pin<Box<dyn Future<Output = Result<Ended, OpenError>> + 'a>>;
+
+async fn work<'a, S: Stage, H: Host>(
+    board: &'a Board<'a, H>,
+    function: &'a RefCell<S>,
+    inputs: usize,
+) -> Result<(), RunError> {
+    let mut tasks: FuturesUnordered<Task<'a>> = FuturesUnordered::new();
+    let output_count = board.outputs.borrow().edges.len();
+    for index in 0..inputs {
+        let input = Input::new(board, function, index);
+        tasks.push(Box::pin(async move {
+            input.run().await.map(|()| Ended::Producer)
+        }));
+    }
+    for slot in 0..output_count {
+        let output = Output::new(board, inputs + slot, slot);
+        tasks.push(Box::pin(async move {
+            output.run().await.map(|()| Ended::Consumer)
+        }));
+    }
+    tasks.push(Box::pin(async move {
+        source::run(board, function).await;
+        // A function with inputs ends with them.
+        Ok(if inputs == 0 {
+            Ended::Producer
+        } else {
+            Ended::Helper
+        })
+    }));
+    tasks.push(Box::pin(async move {
+        source::console(board).await;
+        Ok(Ended::Consumer)
+    }));
+    tasks.push(Box::pin(async move {
+        board.host.stop_requested().await;
+        board.stop();
+        Ok(Ended::Helper)
+    }));
+    tasks.push(Box::pin(async move {
+        board.publish_changes().await;
+        Ok(Ended::Helper)
+    }));
+    let (mut producers, mut consumers) = (inputs.max(1), output_count + 1);
+    while consumers > 0 {
+        match tasks.next().await.transpose()? {
+            Some(Ended::Producer) => {
+                producers -= 1;
+                if producers == 0 {
+                    function
+                        .borrow_mut()
+                        .finish(&mut board.outputs.borrow_mut());
+                    board.enter(Phase::Finishing);
+                }
+            }
+            Some(Ended::Consumer) => consumers -= 1,
+            Some(Ended::Helper) => {}
+            None => break,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,267 @@
+//! Writing packs: readings are gathered in packs, packs wait in one buffer until they are taken.
+
+use alloc::vec::Vec;
+use core::convert::Infallible;
+use core::mem;
+use core::ops::Range;
+
+use minicbor::Encoder;
+use minicbor::data::Tag;
+use minicbor::encode::Error;
+
+use super::number::DECIMAL_FRACTION;
+use super::reading::{Reading, Value, is_name};
+use super::{ABSOLUTE_FROM_NANOS, MAX_PACK, SEQ, label};
+use crate::time::NANOS_PER_SECOND;
+
+/// An array whose length follows in two bytes, so that it can be filled in at the end.
+const ARRAY_U16: u8 = 0x99;
+
+/// A record's room beyond the limit, so that the buffer need not grow to find out that it is full.
+const SLACK: usize = 512;
+
+/// One whole pack in a buffer of packs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    /// Where it ends; it begins where the one before ends.
+    pub end: usize,
+    /// How many readings it holds.
+    pub readings: u64,
+}
+
+/// Packs on their way out of one edge.
+#[derive(Debug)]
+pub struct PackQueue {
+    limit: usize,
+    bytes: Vec<u8>,
+    sealed: Vec<Sealed>,
+    open: Option<Open>,
+    /// Readings pushed so far.
+    seq: u64,
+}
+
+/// The pack that is being filled.
+#[derive(Debug, Clone)]
+struct Open {
+    start: usize,
+    readings: u16,
+    base_time: i64,
+    base_name: Range<usize>,
+}
+
+impl PackQueue {
+    /// A queue whose packs are at most `limit` bytes long; a single reading that is longer has a
+    /// pack to itself, up to [`MAX_PACK`].
+    pub fn new(limit: usize) -> Self {
+        let limit = limit.min(MAX_PACK);
+        let bytes = Vec::with_capacity(limit + SLACK);
+        Self {
+            limit,
+            bytes,
+            sealed: Vec::with_capacity(4),
+            open: None,
+            seq: 0,
+        }
+    }
+
+    /// Adds a reading, to the open pack or to a new one. On an error it is as if not tried.
+    pub fn push(&mut self, reading: &Reading<'_>) -> Result<(), EncodeError> {
+        if !is_name(reading.name) {
+            return Err(EncodeError::Name);
+        }
+        if reading.time.nanos() < ABSOLUTE_FROM_NANOS {
+            return Err(EncodeError::Time);
+        }
+        if let Some(mut open) = self.open.take() {
+            let end = self.bytes.len();
+            let before = open.clone();
+            // The count of readings has two bytes.
+            if open.readings < u16::MAX && self.append(&mut open, reading) <= self.limit {
+                self.keep(open, end);
+                return Ok(());
+            }
+            self.bytes.truncate(end);
+            self.open = Some(before);
+        }
+        self.push_first(reading)
+    }
+
+    fn push_first(&mut self, reading: &Reading<'_>) -> Result<(), EncodeError> {
+        self.seal();
+        let start = self.bytes.len();
+        let mut open = Open {
+            start,
+            readings: 0,
+            base_time: reading.time.seconds(),
+            base_name: 0..0,
+        };
+        self.bytes.extend_from_slice(&[ARRAY_U16, 0, 0]);
+        if self.append(&mut open, reading) > MAX_PACK {
+            self.bytes.truncate(start);
+            return Err(EncodeError::TooLong);
+        }
+        self.keep(open, start);
+        Ok(())
+    }
+
+    /// Keeps the record that begins at `start`. A pack that has no room for another such record is
+    /// sealed at once: it is to leave now, not when the next reading has opened a new pack.
+    fn keep(&mut self, open: Open, start: usize) {
+        let length = self.bytes.len() - open.start;
+        let record = self.bytes.len() - start;
+        self.open = Some(open);
+        self.seq += 1;
+        if length + record > self.limit {
+            self.seal();
+        }
+    }
+
+    /// Appends a record, and returns how long the pack is then.
+    fn append(&mut self, open: &mut Open, reading: &Reading<'_>) -> usize {
+        let name_is_base = self.bytes.get(open.base_name.clone()) == Some(reading.name.as_bytes());
+        let base_name = (!name_is_base).then_some(reading.name);
+        let seq = (open.readings == 0).then_some(self.seq);
+        // A vector takes every byte, so there is no error to see.
+        let _: Result<(), Error<Infallible>> =
+            record(&mut self.bytes, reading, base_name, seq, open);
+        open.readings += 1;
+        self.bytes.len() - open.start
+    }
+
+    /// Ends the open pack, if there is one.
+    pub fn seal(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let end = self.bytes.len();
+        if let Some(count) = self.bytes.get_mut(open.start + 1..open.start + 3) {
+            count.copy_from_slice(&open.readings.to_be_bytes());
+        }
+        self.sealed.push(Sealed {
+            end,
+            readings: u64::from(open.readings),
+        });
+    }
+
+    /// Whether a whole pack waits to be taken.
+    pub fn is_full(&self) -> bool {
+        !self.sealed.is_empty()
+    }
+
+    /// Whether there is nothing to take.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Readings pushed so far, those already taken included.
+    pub fn readings(&self) -> u64 {
+        self.seq
+    }
+
+    /// Seals the open pack and moves all packs into the given buffers, whose own content is dropped
+    /// and whose room the queue goes on with.
+    pub fn take(&mut self, bytes: &mut Vec<u8>, sealed: &mut Vec<Sealed>) {
+        self.seal();
+        mem::swap(&mut self.bytes, bytes);
+        mem::swap(&mut self.sealed, sealed);
+        self.bytes.clear();
+        self.sealed.clear();
+    }
+}
+
+fn record(
+    bytes: &mut Vec<u8>,
+    reading: &Reading<'_>,
+    base_name: Option<&str>,
+    seq: Option<u64>,
+    open: &mut Open,
+) -> Result<(), Error<Infallible>> {
+    let past_base = reading.time.nanos() - open.base_time * NANOS_PER_SECOND;
+    let first = seq.is_some();
+    let fields = 1
+        + u64::from(base_name.is_some())
+        + 2 * u64::from(first)
+        + u64::from(!reading.unit.is_empty())
+        + u64::from(past_base != 0);
+    let mut encoder = Encoder::new(bytes);
+    encoder.map(fields)?;
+    if let Some(name) = base_name {
+        encoder.i8(label::BASE_NAME)?.str(name)?;
+        let end = encoder.writer().len();
+        open.base_name = end - name.len()..end;
+    }
+    if first {
+        encoder.i8(label::BASE_TIME)?.i64(open.base_time)?;
+    }
+    if let Some(seq) = seq {
+        encoder.str(SEQ)?.u64(seq)?;
+    }
+    if !reading.unit.is_empty() {
+        encoder.i8(label::UNIT)?.str(reading.unit)?;
+    }
+    if past_base != 0 {
+        encoder.i8(label::TIME)?;
+        seconds(&mut encoder, past_base)?;
+    }
+    value(&mut encoder, &reading.value)
+}
+
+/// A span in seconds: an integer, or a decimal fraction of milli-, micro- or nanoseconds.
+fn seconds(encoder: &mut Encoder<&mut Vec<u8>>, nanos: i64) -> Result<(), Error<Infallible>> {
+    if nanos % NANOS_PER_SECOND == 0 {
+        encoder.i64(nanos / NANOS_PER_SECOND)?;
+        return Ok(());
+    }
+    let (exponent, unit) = match nanos {
+        _ if nanos % 1_000_000 == 0 => (-3, 1_000_000),
+        _ if nanos % 1_000 == 0 => (-6, 1_000),
+        _ => (-9, 1),
+    };
+    encoder
+        .tag(Tag::new(DECIMAL_FRACTION))?
+        .array(2)?
+        .i8(exponent)?
+        .i64(nanos / unit)?;
+    Ok(())
+}
+
+fn value(encoder: &mut Encoder<&mut Vec<u8>>, value: &Value<'_>) -> Result<(), Error<Infallible>> {
+    match value {
+        Value::Number(number) => float(encoder.i8(label::VALUE)?, *number)?,
+        Value::Sum(number) => float(encoder.i8(label::SUM)?, *number)?,
+        Value::Boolean(truth) => drop(encoder.i8(label::BOOLEAN_VALUE)?.bool(*truth)?),
+        Value::Text(text) => drop(encoder.i8(label::STRING_VALUE)?.str(text)?),
+        Value::Data(data) => drop(encoder.i8(label::DATA_VALUE)?.bytes(data)?),
+    }
+    Ok(())
+}
+
+/// The shorter of the two widths that hold the number exactly. A NaN equals nothing and so stays
+/// wide.
+fn float(encoder: &mut Encoder<&mut Vec<u8>>, number: f64) -> Result<(), Error<Infallible>> {
+    let short = number as f32;
+    if f64::from(short) == number {
+        encoder.f32(short)?
+    } else {
+        encoder.f64(number)?
+    };
+    Ok(())
+}
+
+/// Why SenML cannot carry a reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// Its name.
+    #[error("a name of other characters than A-Z a-z 0-9 - : . / _, or longer than 255 bytes")]
+    Name,
+    /// Its stamp, which would read as relative to now.
+    #[error("a time before 1978-07-04, which SenML takes as relative to now")]
+    Time,
+    /// Its length.
+    #[error("a reading longer than a pack can be (64 KiB)")]
+    TooLong,
+}
+
+impl From<EncodeError> for crate::DropCause {
+    fn from(_: EncodeError) -> Self {
+        Self::Unsendable
+    }
+}

@@ -1,0 +1,236 @@
+//! Tumbling windows in event time, one row of them for each series.
+//!
+//! **Windows** are `length` long and aligned to midnight UTC. A series is a name of its own with a
+//! watermark of its own: the latest stamp taken. A reading is *late* if it lies more than `lateness`
+//! before the watermark, and is not taken; a window is *closed*, in order, once the watermark is at
+//! least `lateness` past its end, or when the stream ends. So no taken reading ever misses its window,
+//! and the result does not depend on the order in which readings arrive within the lateness. A window
+//! is closed only if at least one reading lies in it.
+//!
+//! **Flagged** readings (not finite, or out of range) count as present and move the watermark, but
+//! enter no figure.
+//!
+//! **Deviation** is the population's: the root of the mean squared distance from the mean.
+//!
+//! **Missing** is what the window should hold less what it holds (`count + flagged`), at least 0. It
+//! should hold `length / spacing` readings, rounded down. The spacing is what the function was given
+//! (`every=`); or else the greatest common divisor of the distances between all stamps taken for the
+//! series that lie before the end of the window, flagged ones included. For a record on a regular
+//! grid that is the grid's step, however many readings are absent and in whatever order they come.
+//! Until two different stamps are known there is no spacing, and nothing is said to be missing.
+//! Stamps that jitter have no common step: give them `every=`.
+
+mod moments;
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use crate::time::{NANOS_PER_SECOND, SECONDS_PER_DAY, Timestamp};
+pub use moments::Moments;
+
+/// The most windows that the lateness may span: each stays in memory until it is closed.
+pub const MAX_LATENESS_WINDOWS: u64 = 1024;
+
+const DAY: u64 = (SECONDS_PER_DAY * NANOS_PER_SECOND).unsigned_abs();
+
+/// The length of windows, and how late readings may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tumbling {
+    length: i64,
+    lateness: i64,
+}
+
+impl Tumbling {
+    /// Windows that divide a day, or are whole days; others could not be aligned to midnight.
+    pub fn new(length: Duration, lateness: Duration) -> Result<Self, WindowError> {
+        let nanos = |span: Duration| i64::try_from(span.as_nanos()).ok();
+        let length = nanos(length)
+            .filter(|nanos| *nanos > 0)
+            .ok_or(WindowError::Length)?;
+        let (unsigned, day) = (length.unsigned_abs(), DAY);
+        if day % unsigned != 0 && unsigned % day != 0 {
+            return Err(WindowError::Length);
+        }
+        let lateness = nanos(lateness).ok_or(WindowError::Lateness)?;
+        if lateness.unsigned_abs() / unsigned > MAX_LATENESS_WINDOWS {
+            return Err(WindowError::Lateness);
+        }
+        Ok(Self { length, lateness })
+    }
+
+    /// Where the window begins that holds `time`.
+    pub fn start_of(&self, time: Timestamp) -> Timestamp {
+        let nanos = time.nanos();
+        Timestamp::from_nanos(nanos.saturating_sub(nanos.rem_euclid(self.length)))
+    }
+}
+
+/// Windows that cannot be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WindowError {
+    /// The length neither divides a day nor is a number of days.
+    #[error("a length that divides 24h, or a whole number of days")]
+    Length,
+    /// The lateness spans too many windows.
+    #[error("a lateness of at most 1024 windows")]
+    Lateness,
+}
+
+/// The value of a reading.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Sample {
+    /// A finite number.
+    Value(f64),
+    /// One that must not enter the figures.
+    Flagged,
+}
+
+/// The reading is too late for its series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Late;
+
+/// A closed window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Summary {
+    /// Where the window begins.
+    pub start: Timestamp,
+    /// What its values came to; nothing where all readings were flagged.
+    pub moments: Moments,
+    /// Readings that entered no figure.
+    pub flagged: u64,
+    /// Readings that did not come; `None` while the spacing is not known.
+    pub missing: Option<u64>,
+}
+
+/// The open windows of one series.
+#[derive(Debug, Default)]
+pub struct Series {
+    watermark: Option<i64>,
+    /// In order of time.
+    open: VecDeque<Open>,
+    /// Of all stamps in closed windows.
+    grid: Grid,
+}
+
+#[derive(Debug)]
+struct Open {
+    start: i64,
+    moments: Moments,
+    flagged: u64,
+    grid: Grid,
+}
+
+impl Series {
+    /// A series without readings.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a reading, unless it is late.
+    pub fn add(&mut self, windows: &Tumbling, time: Timestamp, sample: Sample) -> Result<(), Late> {
+        let start = windows.start_of(time).nanos();
+        let time = time.nanos();
+        let watermark = self.watermark.unwrap_or(time).max(time);
+        if time < watermark.saturating_sub(windows.lateness) {
+            return Err(Late);
+        }
+        self.watermark = Some(watermark);
+        let window = self.window(start);
+        window.grid.add(time);
+        match sample {
+            Sample::Value(value) => window.moments.add(value),
+            Sample::Flagged => window.flagged += 1,
+        }
+        Ok(())
+    }
+
+    /// The open window that begins at `start`; most often it is the last.
+    fn window(&mut self, start: i64) -> &mut Open {
+        let index = self.open.iter().rposition(|window| window.start <= start);
+        let index = match index {
+            Some(index) if self.open[index].start == start => index,
+            before => {
+                let index = before.map_or(0, |index| index + 1);
+                let grid = Grid::default();
+                self.open.insert(
+                    index,
+                    Open {
+                        start,
+                        moments: Moments::new(),
+                        flagged: 0,
+                        grid,
+                    },
+                );
+                index
+            }
+        };
+        &mut self.open[index]
+    }
+
+    /// The next window that the watermark closes. `every` is the spacing, where it is given.
+    pub fn close_next(&mut self, windows: &Tumbling, every: Option<Duration>) -> Option<Summary> {
+        let complete = self.watermark?.saturating_sub(windows.lateness);
+        let first = self.open.front()?;
+        if first.start.saturating_add(windows.length) > complete {
+            return None;
+        }
+        self.close_first(windows, every)
+    }
+
+    /// The next window, closed because the stream has ended.
+    pub fn close_first(&mut self, windows: &Tumbling, every: Option<Duration>) -> Option<Summary> {
+        let window = self.open.pop_front()?;
+        self.grid.merge(&window.grid);
+        let every = every.and_then(|every| u64::try_from(every.as_nanos()).ok());
+        let spacing = every.or(self.grid.step).filter(|nanos| *nanos > 0);
+        let present = window.moments.count() + window.flagged;
+        let missing = spacing
+            .map(|spacing| (windows.length.unsigned_abs() / spacing).saturating_sub(present));
+        Some(Summary {
+            start: Timestamp::from_nanos(window.start),
+            moments: window.moments,
+            flagged: window.flagged,
+            missing,
+        })
+    }
+}
+
+/// The greatest common divisor of the distances between stamps, whatever their order.
+#[derive(Debug, Clone, Copy, Default)]
+struct Grid {
+    origin: Option<i64>,
+    step: Option<u64>,
+}
+
+impl Grid {
+    fn add(&mut self, time: i64) {
+        let origin = *self.origin.get_or_insert(time);
+        self.narrow(origin.abs_diff(time));
+    }
+
+    fn merge(&mut self, other: &Self) {
+        if let Some(origin) = other.origin {
+            self.add(origin);
+        }
+        if let Some(step) = other.step {
+            self.narrow(step);
+        }
+    }
+
+    fn narrow(&mut self, distance: u64) {
+        if distance > 0 {
+            self.step = Some(divisor(self.step.unwrap_or(0), distance));
+        }
+    }
+}
+
+/// Euclid's: the greatest common divisor; 0 is divided by everything.
+fn divisor(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+#[cfg(test)]
+mod tests;

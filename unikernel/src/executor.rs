@@ -1,0 +1,199 @@
+//! Tasks on one vCPU. Pure: it knows neither events nor time, only who is ready.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::task::Wake;
+use alloc::vec::Vec;
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll, Waker};
+
+use spin::Mutex;
+
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+type Ready = Arc<Mutex<VecDeque<usize>>>;
+
+/// What a waker points to: the task's number, and whether it stands in the queue already.
+struct Handle {
+    task: usize,
+    queued: AtomicBool,
+    ready: Ready,
+}
+
+impl Wake for Handle {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // Relaxed: one vCPU, and the queue's lock orders the rest.
+        if !self.queued.swap(true, Ordering::Relaxed) {
+            self.ready.lock().push_back(self.task);
+        }
+    }
+}
+
+/// Owns the tasks and runs those that are ready, each until it waits.
+#[derive(Default)]
+pub struct Executor {
+    tasks: Vec<Option<(Task, Arc<Handle>)>>,
+    ready: Ready,
+    new: Spawner,
+}
+
+/// Starts tasks from within tasks.
+#[derive(Clone, Default)]
+pub struct Spawner {
+    tasks: alloc::rc::Rc<core::cell::RefCell<Vec<Task>>>,
+}
+
+impl Spawner {
+    /// Has the executor run `future`, beside the others, to its end.
+    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        self.tasks.borrow_mut().push(Box::pin(future));
+    }
+}
+
+impl Executor {
+    /// Starts tasks.
+    pub fn spawner(&self) -> Spawner {
+        self.new.clone()
+    }
+
+    /// Polls every task that is ready now, once each; whether there was one. Tasks that become ready meanwhile wait for the
+    /// next call, so that whoever calls gets to look at events in between.
+    pub fn run_ready(&mut self) -> bool {
+        self.adopt();
+        let count = self.ready.lock().len();
+        for _ in 0..count {
+            let next = self.ready.lock().pop_front();
+            if let Some(task) = next {
+                self.poll(task);
+            }
+        }
+        count > 0
+    }
+
+    fn adopt(&mut self) {
+        let new = core::mem::take(&mut *self.new.tasks.borrow_mut());
+        for task in new {
+            let index = self
+                .tasks
+                .iter()
+                .position(Option::is_none)
+                .unwrap_or(self.tasks.len());
+            let handle = Arc::new(Handle {
+                task: index,
+                queued: AtomicBool::new(true),
+                ready: Arc::clone(&self.ready),
+            });
+            let slot = Some((task, handle));
+            match self.tasks.get_mut(index) {
+                Some(free) => *free = slot,
+                None => self.tasks.push(slot),
+            }
+            self.ready.lock().push_back(index);
+        }
+    }
+
+    fn poll(&mut self, index: usize) {
+        let Some(slot) = self.tasks.get_mut(index) else {
+            return;
+        };
+        // A waker may outlive its task, and the slot may be another's by now: a spurious poll, which futures expect.
+        let Some((task, handle)) = slot else {
+            return;
+        };
+        handle.queued.store(false, Ordering::Relaxed);
+        let waker = Waker::from(Arc::clone(handle));
+        if task
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_ready()
+        {
+            *slot = None;
+        }
+    }
+}
+
+/// Runs two futures until one of them ends; the other is dropped. The first one is asked first.
+pub async fn first<R>(one: impl Future<Output = R>, other: impl Future<Output = R>) -> R {
+    let mut one = pin!(one);
+    let mut other = pin!(other);
+    poll_fn(|cx| match one.as_mut().poll(cx) {
+        Poll::Pending => other.as_mut().poll(cx),
+        ready => ready,
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::rc::Rc;
+    use core::cell::{Cell, RefCell};
+
+    #[test]
+    fn tasks_run_in_the_order_in_which_they_became_ready() {
+        let mut executor = Executor::default();
+        let order = Rc::new(RefCell::new(Vec::new()));
+        for name in ["a", "b"] {
+            let order = Rc::clone(&order);
+            executor.spawner().spawn(async move {
+                order.borrow_mut().push(name);
+                let mut first = true;
+                poll_fn(|cx| {
+                    cx.waker().wake_by_ref();
+                    if core::mem::take(&mut first) {
+                        Poll::Pending
+                    } else {
+                        Poll::Ready(())
+                    }
+                })
+                .await;
+                order.borrow_mut().push(name);
+            });
+        }
+        while executor.run_ready() {}
+        assert_eq!(*order.borrow(), ["a", "b", "a", "b"]);
+    }
+
+    #[test]
+    fn a_task_that_waits_is_polled_only_when_woken() {
+        let mut executor = Executor::default();
+        let polls = Rc::new(Cell::new(0));
+        let waker = Rc::new(RefCell::new(None::<Waker>));
+        let (counter, place) = (Rc::clone(&polls), Rc::clone(&waker));
+        executor.spawner().spawn(poll_fn(move |cx| {
+            counter.set(counter.get() + 1);
+            *place.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        }));
+        while executor.run_ready() {}
+        assert_eq!(polls.get(), 1);
+        let woken = waker.borrow().clone().unwrap();
+        woken.wake_by_ref();
+        woken.wake_by_ref();
+        while executor.run_ready() {}
+        assert_eq!(polls.get(), 2);
+    }
+
+    #[test]
+    fn a_task_that_ended_leaves_its_slot_and_its_waker_harmless() {
+        let mut executor = Executor::default();
+        let waker = Rc::new(RefCell::new(None::<Waker>));
+        let place = Rc::clone(&waker);
+        executor.spawner().spawn(poll_fn(move |cx| {
+            *place.borrow_mut() = Some(cx.waker().clone());
+            Poll::Ready(())
+        }));
+        while executor.run_ready() {}
+        waker.borrow().clone().unwrap().wake();
+        while executor.run_ready() {}
+        executor.spawner().spawn(async {});
+        executor.run_ready();
+        assert_eq!(executor.tasks.len(), 1);
+    }
+}

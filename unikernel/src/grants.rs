@@ -1,0 +1,389 @@
+//! Grant table, version 1 (`public/grant_table.h`): pages offered to other domains, and pages of theirs mapped here.
+#![expect(unsafe_code, reason = "grants")]
+
+use alloc::collections::TryReserveError;
+use alloc::vec::Vec;
+use core::fmt;
+use core::sync::atomic::Ordering;
+
+use spin::Mutex;
+
+use crate::hypercall::{self, XenErrno};
+use crate::memory::{Frames, Mfn, NoMemory, Pages, Shared, machine};
+use crate::xen_abi::{
+    GNTMAP_HOST_MAP, GNTMAP_READONLY, GNTST_EAGAIN, GNTST_OKAY, GNTTAB_NR_RESERVED_ENTRIES,
+    GRANT_ENTRIES_PER_FRAME, GTF_PERMIT_ACCESS, GTF_READING, GTF_WRITING, PAGE_SIZE,
+    gnttab_map_grant_ref, gnttab_unmap_grant_ref,
+};
+
+/// Xen's default limit for a domain's table; `max_grant_frames` in the domain's config may set a lower one.
+const FRAMES_MAX: usize = 64;
+
+/// Why a page could not be granted or mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantError {
+    /// The table is full, and Xen grants no further frame for it: raise `max_grant_frames`.
+    TableFull,
+    /// No memory or addresses for the pages.
+    Memory(NoMemory),
+    /// Xen refused the call as a whole.
+    Xen(XenErrno),
+    /// Xen refused to map a page of the peer: a `GNTST_*` status.
+    Peer(i16),
+}
+
+impl From<NoMemory> for GrantError {
+    fn from(error: NoMemory) -> Self {
+        Self::Memory(error)
+    }
+}
+
+impl From<TryReserveError> for GrantError {
+    fn from(_: TryReserveError) -> Self {
+        Self::Memory(NoMemory::Heap)
+    }
+}
+
+impl From<XenErrno> for GrantError {
+    fn from(error: XenErrno) -> Self {
+        Self::Xen(error)
+    }
+}
+
+impl fmt::Display for GrantError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TableFull => f.write_str(
+                "out of grant references; raise max_grant_frames= in the domain's config",
+            ),
+            Self::Memory(error) => error.fmt(f),
+            Self::Xen(error) => write!(f, "grant table: {error}"),
+            Self::Peer(status) => {
+                let name = match status {
+                    -2 => "unknown domain",
+                    -3 => "no such grant reference",
+                    -5 => "bad virtual address",
+                    -8 => "permission denied",
+                    -9 => "the page may not be mapped",
+                    -12 => "the page is paged out",
+                    _ => "refused",
+                };
+                write!(
+                    f,
+                    "the peer's page could not be mapped: {name} (GNTST {status})"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for GrantError {}
+
+/// Which references are free. Pure.
+#[derive(Debug, Default)]
+struct References {
+    free: Vec<u32>,
+    entries: u32,
+}
+
+impl References {
+    /// Makes room for another frame's worth of references. Room for all that there are: to give one back needs no memory.
+    fn reserve_frame(&mut self) -> Result<(), TryReserveError> {
+        let all = (self.entries + GRANT_ENTRIES_PER_FRAME) as usize;
+        self.free
+            .try_reserve_exact(all.saturating_sub(self.free.len()))
+    }
+
+    /// Adds a frame's worth of references; those kept for the toolstack stay out.
+    fn add_frame(&mut self) {
+        let first = self.entries;
+        self.entries += GRANT_ENTRIES_PER_FRAME;
+        let usable = first.max(GNTTAB_NR_RESERVED_ENTRIES)..self.entries;
+        self.free.extend(usable.rev());
+    }
+
+    fn frames(&self) -> usize {
+        (self.entries / GRANT_ENTRIES_PER_FRAME) as usize
+    }
+}
+
+struct Table {
+    frames: Vec<Shared>,
+    references: References,
+    /// Pages that a peer still maps: neither they nor their references may be used until it lets go.
+    quarantine: Vec<Offered>,
+}
+
+struct Offered {
+    pages: Frames,
+    references: Vec<u32>,
+}
+
+static TABLE: Mutex<Table> = Mutex::new(Table {
+    frames: Vec::new(),
+    references: References {
+        free: Vec::new(),
+        entries: 0,
+    },
+    quarantine: Vec::new(),
+});
+
+impl Table {
+    /// Has the references for `count` more pages.
+    fn reserve(&mut self, count: usize) -> Result<(), GrantError> {
+        while self.references.free.len() < count {
+            let frames = self.references.frames() + 1;
+            if frames > FRAMES_MAX {
+                return Err(GrantError::TableFull);
+            }
+            self.references.reserve_frame()?;
+            self.frames.try_reserve(1)?;
+            let mut mfns = [0; FRAMES_MAX];
+            let (mfns, _) = mfns.split_at_mut(frames);
+            if hypercall::gnttab_setup_table(mfns)? != GNTST_OKAY {
+                return Err(GrantError::TableFull);
+            }
+            let [.., newest] = mfns else {
+                return Err(GrantError::TableFull);
+            };
+            self.frames.push(machine().map_xen_frame(Mfn(*newest))?);
+            self.references.add_frame();
+        }
+        Ok(())
+    }
+
+    fn permit(&self, reference: u32, peer: u16, mfn: Mfn) {
+        let (frame, entry) = entry(&self.frames, reference);
+        frame.store_u16(entry + 2, peer, Ordering::Relaxed);
+        // Version 1 entries hold 32 bits: 16 TiB of machine memory.
+        frame.store_u32(entry + 4, mfn.0 as u32, Ordering::Relaxed);
+        // Release: who and which before the flags make it valid for Xen.
+        frame.store_u16(entry, GTF_PERMIT_ACCESS, Ordering::Release);
+    }
+
+    /// Ends what can be ended of `offered`; `None` when all of it could.
+    fn end_all(&mut self, mut offered: Offered) -> Option<Offered> {
+        let Self {
+            frames, references, ..
+        } = self;
+        offered.references.retain(|&reference| {
+            let done = end(frames, reference);
+            if done {
+                references.free.push(reference);
+            }
+            !done
+        });
+        (!offered.references.is_empty()).then_some(offered)
+    }
+}
+
+/// The frame of a reference, and the byte offset of its entry.
+fn entry(frames: &[Shared], reference: u32) -> (&Shared, usize) {
+    let frame = &frames[(reference / GRANT_ENTRIES_PER_FRAME) as usize];
+    (frame, (reference % GRANT_ENTRIES_PER_FRAME) as usize * 8)
+}
+
+/// Makes the entry invalid; `false` while the peer has the page mapped.
+fn end(frames: &[Shared], reference: u32) -> bool {
+    let (frame, entry) = entry(frames, reference);
+    loop {
+        let flags = frame.load_u16(entry, Ordering::Relaxed);
+        if flags & (GTF_READING | GTF_WRITING) != 0 {
+            return false;
+        }
+        // AcqRel: the peer's last writes to the page come before anything we do with it next; Xen may set its bits at any
+        // moment, hence the comparison.
+        if frame
+            .compare_exchange_u16(entry, flags, 0, Ordering::AcqRel)
+            .is_ok()
+        {
+            return true;
+        }
+    }
+}
+
+/// Pages granted to a peer, read-write. Dropping it ends the grants; pages that the peer still maps then are kept from any other
+/// use until it lets go.
+pub struct Granted {
+    // An option, so that drop can hand it on.
+    offered: Option<Offered>,
+    shared: Shared,
+}
+
+impl Granted {
+    /// Grants `count` fresh, zeroed pages in a row to domain `peer`.
+    pub fn new(peer: u16, count: usize) -> Result<Self, GrantError> {
+        release_quarantined();
+        let pages = machine().frames(count)?;
+        let mut references = Vec::new();
+        references.try_reserve_exact(count)?;
+        let mut table = TABLE.lock();
+        table.reserve(count)?;
+        let at = table.references.free.len() - count;
+        references.extend(table.references.free.drain(at..));
+        for (&reference, mfn) in references.iter().zip(pages.mfns()) {
+            table.permit(reference, peer, mfn);
+        }
+        Ok(Self {
+            shared: pages.shared(),
+            offered: Some(Offered { pages, references }),
+        })
+    }
+
+    /// The memory.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The reference of page `page`; 0, which is none, beyond the last.
+    pub fn reference(&self, page: usize) -> u32 {
+        self.offered
+            .as_ref()
+            .and_then(|offered| offered.references.get(page))
+            .copied()
+            .unwrap_or(0)
+    }
+}
+
+impl Drop for Granted {
+    fn drop(&mut self) {
+        let Some(offered) = self.offered.take() else {
+            return;
+        };
+        let mut table = TABLE.lock();
+        if let Some(kept) = table.end_all(offered) {
+            table.quarantine.push(kept);
+        }
+    }
+}
+
+/// Tries again to end what peers still mapped; how many pages they still do.
+pub fn release_quarantined() -> usize {
+    let mut table = TABLE.lock();
+    let kept = core::mem::take(&mut table.quarantine);
+    let kept: Vec<Offered> = kept
+        .into_iter()
+        .filter_map(|offered| table.end_all(offered))
+        .collect();
+    let pages = kept.iter().map(|offered| offered.pages.count()).sum();
+    table.quarantine = kept;
+    pages
+}
+
+/// Pages of a peer, mapped in a row. Unmapped when dropped.
+pub struct Mapped {
+    pages: Pages,
+    handles: Vec<u32>,
+    shared: Shared,
+}
+
+impl Mapped {
+    /// How often a page that is paged out is asked for again.
+    const TRIES: usize = 100;
+
+    /// Maps `references` of domain `peer`, in this order. On an error nothing stays mapped.
+    pub fn new(peer: u16, references: &[u32], writable: bool) -> Result<Self, GrantError> {
+        let pages = machine().window(references.len())?;
+        let flags = GNTMAP_HOST_MAP | if writable { 0 } else { GNTMAP_READONLY };
+        let mut operations: Vec<gnttab_map_grant_ref> = references
+            .iter()
+            .zip(pages.addresses())
+            .map(|(&reference, address)| gnttab_map_grant_ref {
+                host_addr: address.as_u64(),
+                flags,
+                r#ref: reference,
+                dom: peer,
+                ..Default::default()
+            })
+            .collect();
+        // SAFETY: the addresses are the window's, and unused.
+        unsafe { hypercall::gnttab_map(&mut operations) }?;
+        for operation in &mut operations {
+            let mut tries = 0;
+            while operation.status == GNTST_EAGAIN && tries < Self::TRIES {
+                tries += 1;
+                // SAFETY: as above.
+                unsafe { hypercall::gnttab_map(core::slice::from_mut(operation)) }?;
+            }
+        }
+        // From here on what is mapped is unmapped, whichever way this ends.
+        let failed = operations
+            .iter()
+            .map(|operation| operation.status)
+            .find(|&status| status != GNTST_OKAY);
+        let handles: Vec<u32> = operations
+            .iter()
+            .map(|operation| match operation.status {
+                GNTST_OKAY => operation.handle,
+                _ => Self::NOT_MAPPED,
+            })
+            .collect();
+        // SAFETY: once all are mapped, they stay so as long as this value lives, which is what hands the view out.
+        let shared = unsafe { Shared::new(pages.start(), pages.count()) };
+        let mapped = Self {
+            pages,
+            handles,
+            shared,
+        };
+        match failed {
+            None => Ok(mapped),
+            Some(status) => Err(GrantError::Peer(status)),
+        }
+    }
+
+    /// No handle of Xen's is that large: it counts them from 0 up to the size of its table.
+    const NOT_MAPPED: u32 = u32::MAX;
+
+    /// The memory.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        let mut operations: Vec<gnttab_unmap_grant_ref> = self
+            .handles
+            .iter()
+            .zip(self.pages.addresses())
+            .filter(|&(&handle, _)| handle != Self::NOT_MAPPED)
+            .map(|(&handle, address)| gnttab_unmap_grant_ref {
+                host_addr: address.as_u64(),
+                handle,
+                ..Default::default()
+            })
+            .collect();
+        // SAFETY: the view went with this value, so nobody uses the addresses.
+        let result = unsafe { hypercall::gnttab_unmap(&mut operations) };
+        let refused = operations
+            .iter()
+            .any(|operation| operation.status != GNTST_OKAY);
+        if result.is_err() || refused {
+            log::error!("Xen refused to unmap pages of a peer");
+        }
+    }
+}
+
+const _: () = assert!(PAGE_SIZE == GRANT_ENTRIES_PER_FRAME as usize * 8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserved_references_are_never_given_out() {
+        let mut references = References::default();
+        references.add_frame();
+        assert_eq!(references.free.len(), 504);
+        assert_eq!(references.free.last(), Some(&8));
+        references.add_frame();
+        assert_eq!(references.free.len(), 504 + 512);
+        assert!(
+            references
+                .free
+                .iter()
+                .all(|&reference| (8..1024).contains(&reference))
+        );
+        assert_eq!(references.frames(), 2);
+    }
+}

@@ -1,0 +1,439 @@
+//! What a stage's runner needs of the machine: edges over vchan, state and counters in xenstore, time, console.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::fmt;
+use core::time::Duration;
+
+use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
+use stage::counters::Counters;
+use stage::runner::{Events, Host, OpenError, Reader, Writer};
+use stage::state::State;
+use stage::{Edge, Peer, Timestamp};
+
+use crate::executor::first;
+use crate::lifecycle::Orders;
+use crate::vchan::{
+    self, ConnectOptions, Endpoint, Layout, Meeting, OfferOptions, ReadError, WriteError,
+};
+use crate::xenstore::{self, Client, Errno, Watch, parse_decimal};
+use crate::{console, hypercall, memory, time};
+
+/// The first pause after a failed attempt to make a channel, doubled with each further one.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+/// The longest pause.
+const RETRY_LONGEST: Duration = Duration::from_secs(5);
+/// How long a peer may stay away before a line says so.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The machine, as the runner sees it.
+pub struct XenHost {
+    store: Client,
+    orders: Orders,
+    own: u16,
+    started: Duration,
+    /// Called once, when the stage first runs.
+    on_running: Cell<Option<Box<dyn FnOnce()>>>,
+    /// What was last published, by path: only what changed is written again.
+    published: RefCell<Vec<(String, String)>>,
+}
+
+impl XenHost {
+    /// The machine of domain `own`.
+    pub fn new(
+        store: Client,
+        orders: Orders,
+        own: u16,
+        on_running: impl FnOnce() + 'static,
+    ) -> Self {
+        Self {
+            store,
+            orders,
+            own,
+            started: time::now(),
+            on_running: Cell::new(Some(Box::new(on_running))),
+            published: RefCell::default(),
+        }
+    }
+
+    /// The orders of the toolstack.
+    pub fn orders(&self) -> &Orders {
+        &self.orders
+    }
+
+    async fn open(&self, edge: &Edge) -> Result<Channel, OpenError> {
+        let mut peer = PeerSource::new(&self.store, edge).await?;
+        let mut pause = RETRY_FIRST;
+        loop {
+            let domain = peer.domain().await?;
+            let attempt = async { Some(self.make(edge, domain).await) };
+            let renamed = async {
+                peer.changed().await;
+                None
+            };
+            match first(attempt, renamed).await {
+                Some(Ok(endpoint)) => {
+                    let (reader, writer) = endpoint.split();
+                    return Ok(Channel {
+                        reader,
+                        writer,
+                        peer,
+                    });
+                }
+                Some(Err(Failure::Final(message))) => return Err(OpenError(message)),
+                Some(Err(Failure::Passing(message))) => {
+                    log::warn!(
+                        "edge {}: {message}; trying again in {} ms",
+                        edge.name,
+                        pause.as_millis()
+                    );
+                    time::sleep_until(time::now() + pause).await;
+                    pause = (pause * 2).min(RETRY_LONGEST);
+                }
+                None => pause = RETRY_FIRST,
+            }
+        }
+    }
+
+    /// Makes the channel of `edge` with domain `peer`, waiting for the peer as long as it takes.
+    async fn make(&self, edge: &Edge, peer: u16) -> Result<Endpoint<Meeting>, Failure> {
+        let name = edge.name.as_str();
+        let complain = async {
+            time::sleep_until(time::now() + PATIENCE).await;
+            let absent = if domain_exists(peer) {
+                "has not come yet"
+            } else {
+                "does not exist"
+            };
+            log::warn!("edge {name}: waiting: domain {peer} {absent}");
+            core::future::pending().await
+        };
+        match edge.direction {
+            stage::Direction::In => {
+                let meeting = Meeting::as_server(&self.store, self.own, peer, name);
+                let layout = Layout::for_sizes(edge.ring as usize, 0)
+                    .map_err(|error| Failure::Final(format!("edge {name}: {error}")))?;
+                let accept = async {
+                    let endpoint = Endpoint::offer(&meeting, OfferOptions::from(layout))
+                        .await
+                        .map_err(|error| Failure::Passing(error.to_string()))?;
+                    endpoint
+                        .connected()
+                        .await
+                        .map_err(|error| Failure::Passing(error.to_string()))?;
+                    Ok(endpoint)
+                };
+                first(accept, complain).await
+            }
+            stage::Direction::Out => {
+                let meeting = Meeting::as_client(&self.store, self.own, peer, name);
+                let connect = async {
+                    Endpoint::connect(&meeting, ConnectOptions::default())
+                        .await
+                        .map_err(|error| Failure::Passing(error.to_string()))
+                };
+                first(connect, complain).await
+            }
+        }
+    }
+
+    /// Writes what changed of the counters.
+    fn write_changed(&self, path: &str, value: &str) {
+        let mut published = self.published.borrow_mut();
+        match published.iter_mut().find(|(known, _)| known == path) {
+            Some((_, last)) if last == value => return,
+            Some((_, last)) => *last = value.to_string(),
+            None => published.push((path.to_string(), value.to_string())),
+        }
+        // Nobody waits for the answer: the next publication says it again if it still matters.
+        drop(self.store.write(&format!("data/grantflow/{path}"), value));
+    }
+}
+
+/// Why a channel was not made.
+enum Failure {
+    /// It may work another time.
+    Passing(String),
+    /// It never will.
+    Final(String),
+}
+
+/// Whether Xen knows domain `id`: asking about a port that cannot exist is refused with `ESRCH` only where the domain is missing.
+fn domain_exists(id: u16) -> bool {
+    hypercall::evtchn_status(id, u32::MAX) != Err(hypercall::XenErrno::ESRCH)
+}
+
+/// Who is at the other end of an edge: known from the start, or named by dom0 in `grantflow/peer/EDGE` as `DOMID GENERATION`.
+enum PeerSource {
+    Fixed(u16),
+    Named(NamedPeer),
+}
+
+struct NamedPeer {
+    store: Client,
+    path: String,
+    watch: Watch,
+    /// The watch has fired and the value was not yet read again: kept here, since a wait may be dropped in between.
+    stale: bool,
+    current: Option<(u16, u32)>,
+}
+
+impl PeerSource {
+    async fn new(store: &Client, edge: &Edge) -> Result<Self, OpenError> {
+        match edge.peer {
+            Peer::Domain(id) => Ok(Self::Fixed(id)),
+            Peer::Ask => {
+                let path = format!("grantflow/peer/{}", edge.name);
+                let watch = store.watch(&path).await.map_err(store_error)?;
+                Ok(Self::Named(NamedPeer {
+                    store: store.clone(),
+                    path,
+                    watch,
+                    stale: false,
+                    current: None,
+                }))
+            }
+        }
+    }
+
+    /// The peer's domain; waits until dom0 names one.
+    async fn domain(&mut self) -> Result<u16, OpenError> {
+        match self {
+            Self::Fixed(id) => Ok(*id),
+            Self::Named(named) => loop {
+                if let Some((id, _)) = named.current {
+                    return Ok(id);
+                }
+                named.look_again().await.map_err(store_error)?;
+            },
+        }
+    }
+
+    /// Waits until dom0 names another peer, or another generation of it. Without xenstore nobody is named any more.
+    async fn changed(&mut self) {
+        match self {
+            Self::Fixed(_) => core::future::pending().await,
+            Self::Named(named) => {
+                let before = named.current;
+                while named.current == before {
+                    if named.look_again().await.is_err() {
+                        core::future::pending::<()>().await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl NamedPeer {
+    async fn look_again(&mut self) -> Result<(), xenstore::Error> {
+        if !self.stale {
+            self.watch.changed().await?;
+            self.stale = true;
+        }
+        let current = match self.store.read(&self.path).await {
+            Ok(value) => parse_peer(&value),
+            Err(xenstore::Error::Store(Errno::ENOENT | Errno::EACCES)) => None,
+            Err(error) => return Err(error),
+        };
+        (self.current, self.stale) = (current, false);
+        Ok(())
+    }
+}
+
+/// `DOMID GENERATION`, strictly.
+fn parse_peer(value: &[u8]) -> Option<(u16, u32)> {
+    let space = value.iter().position(|&byte| byte == b' ')?;
+    let (domain, generation) = value.split_at(space);
+    let domain = u16::try_from(parse_decimal(domain).ok()?).ok()?;
+    let generation = parse_decimal(generation.get(1..)?).ok()?;
+    Some((domain, generation))
+}
+
+fn store_error(error: xenstore::Error) -> OpenError {
+    OpenError(format!("xenstore: {error}"))
+}
+
+/// An open edge. The runner uses one of its two directions.
+pub struct Channel {
+    reader: vchan::Reader<Meeting>,
+    writer: vchan::Writer<Meeting>,
+    peer: PeerSource,
+}
+
+/// What ended an edge.
+#[derive(Debug)]
+pub enum ChannelError {
+    /// Reading failed.
+    Read(ReadError),
+    /// Writing failed.
+    Write(WriteError),
+    /// Dom0 named another peer.
+    PeerChanged,
+}
+
+impl fmt::Display for ChannelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(error) => error.fmt(f),
+            Self::Write(error) => error.fmt(f),
+            Self::PeerChanged => f.write_str("dom0 named another peer"),
+        }
+    }
+}
+
+impl core::error::Error for ChannelError {}
+
+impl embedded_io_async::Error for ChannelError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Read(error) => error.kind(),
+            Self::Write(error) => error.kind(),
+            Self::PeerChanged => ErrorKind::ConnectionReset,
+        }
+    }
+}
+
+impl ErrorType for Channel {
+    type Error = ChannelError;
+}
+
+impl Read for Channel {
+    async fn read(&mut self, out: &mut [u8]) -> Result<usize, ChannelError> {
+        let Self { reader, peer, .. } = self;
+        let read = async { reader.read(out).await.map_err(ChannelError::Read) };
+        let changed = async {
+            peer.changed().await;
+            Err(ChannelError::PeerChanged)
+        };
+        // The ring is asked first: bytes that had arrived come before the news.
+        first(read, changed).await
+    }
+}
+
+impl Write for Channel {
+    async fn write(&mut self, data: &[u8]) -> Result<usize, ChannelError> {
+        let Self { writer, peer, .. } = self;
+        let write = async { writer.write(data).await.map_err(ChannelError::Write) };
+        let changed = async {
+            peer.changed().await;
+            Err(ChannelError::PeerChanged)
+        };
+        first(write, changed).await
+    }
+
+    async fn flush(&mut self) -> Result<(), ChannelError> {
+        // A write is published before it returns.
+        Ok(())
+    }
+}
+
+impl Channel {
+    fn event_counters(&self) -> Events {
+        let counters = self.writer.stats().counters();
+        Events {
+            sent: counters.events_sent,
+            received: counters.events_received,
+        }
+    }
+}
+
+impl Reader for Channel {
+    fn events(&self) -> Events {
+        self.event_counters()
+    }
+}
+
+impl Writer for Channel {
+    fn events(&self) -> Events {
+        self.event_counters()
+    }
+
+    fn unread(&self) -> usize {
+        self.writer.unread() as usize
+    }
+
+    async fn drained(&mut self) {
+        // An error says that the reader is gone; `unread` tells what it left.
+        let _ = self.writer.drained().await;
+    }
+}
+
+impl Host for XenHost {
+    type Reader = Channel;
+    type Writer = Channel;
+
+    fn now(&self) -> Duration {
+        time::now().saturating_sub(self.started)
+    }
+
+    fn wall_clock(&self) -> Timestamp {
+        Timestamp::from_nanos(i64::try_from(time::unix().as_nanos()).unwrap_or(i64::MAX))
+    }
+
+    async fn sleep_until(&self, deadline: Duration) {
+        time::sleep_until(self.started + deadline).await;
+    }
+
+    async fn open_input(&self, edge: &Edge) -> Result<Channel, OpenError> {
+        self.open(edge).await
+    }
+
+    async fn open_output(&self, edge: &Edge) -> Result<Channel, OpenError> {
+        self.open(edge).await
+    }
+
+    fn set_state(&self, state: &State) {
+        if *state == State::Running
+            && let Some(report) = self.on_running.take()
+        {
+            report();
+        }
+        let text = state.to_string();
+        log::debug!("{text}");
+        drop(self.store.write("data/grantflow/state", text));
+    }
+
+    fn publish(&self, counters: &Counters) {
+        counters.for_each_node(|path, value| self.write_changed(path, value));
+    }
+
+    fn heap_high_water(&self) -> u64 {
+        memory::heap_stats().high_water as u64
+    }
+
+    async fn console_line(&self, line: &str) {
+        console::write_line(line).await;
+    }
+
+    async fn stop_requested(&self) {
+        self.orders.stop().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_two_strict_numbers() {
+        assert_eq!(parse_peer(b"7 1"), Some((7, 1)));
+        assert_eq!(parse_peer(b"0 4294967295"), Some((0, u32::MAX)));
+        for bad in [
+            &b""[..],
+            b"7",
+            b"7 ",
+            b" 7 1",
+            b"7  1",
+            b"70000 1",
+            b"7 1\0",
+            b"7 -1",
+            b"7 1 2",
+        ] {
+            assert_eq!(parse_peer(bad), None, "{bad:?}");
+        }
+    }
+}

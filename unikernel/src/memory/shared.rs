@@ -1,0 +1,170 @@
+//! Memory that someone else writes: Xen, a back end, a peer.
+#![expect(unsafe_code, reason = "shared memory")]
+
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+use super::VirtAddr;
+use crate::cpu;
+use crate::xen_abi::PAGE_SIZE;
+
+/// A range of shared memory. There is no way to get a slice or a plain reference out of it: integers are loaded and stored
+/// as atomics, each access one instruction, and runs of bytes are copied by assembly that the compiler cannot see through.
+///
+/// It is a view: who owns the mapping says how long the view may live (see [`Shared::new`]).
+///
+/// # Panics
+/// Every access panics when it leaves the range or is not aligned. The range is ours, so that would be our own mistake: what a
+/// peer says is checked before it becomes an offset.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared {
+    start: VirtAddr,
+    len: usize,
+}
+
+macro_rules! accessors {
+    ($atomic:ty, $int:ty, $load:ident, $store:ident) => {
+        /// One load of the integer at byte `offset`.
+        pub fn $load(&self, offset: usize, order: Ordering) -> $int {
+            let pointer = self.pointer::<$int>(offset);
+            // SAFETY: in range and aligned, checked just now, and mapped, by the promise made to `new`. An atomic is the one
+            // type of which a reference claims nothing about who else writes.
+            unsafe { <$atomic>::from_ptr(pointer) }.load(order)
+        }
+
+        /// One store of the integer at byte `offset`.
+        pub fn $store(&self, offset: usize, value: $int, order: Ordering) {
+            let pointer = self.pointer::<$int>(offset);
+            // SAFETY: as for the load.
+            unsafe { <$atomic>::from_ptr(pointer) }.store(value, order);
+        }
+    };
+}
+
+impl Shared {
+    /// A view of `pages` pages from `start` on.
+    ///
+    /// # Safety
+    /// The pages must stay mapped, writable if anything is stored, for as long as this view or a copy of it is used, and no
+    /// Rust object may live in them.
+    pub const unsafe fn new(start: VirtAddr, pages: usize) -> Self {
+        Self {
+            start,
+            len: pages * PAGE_SIZE,
+        }
+    }
+
+    /// Bytes in the range.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the range has no bytes.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    accessors!(AtomicU8, u8, load_u8, store_u8);
+    accessors!(AtomicU16, u16, load_u16, store_u16);
+    accessors!(AtomicU32, u32, load_u32, store_u32);
+    accessors!(AtomicU64, u64, load_u64, store_u64);
+
+    /// Sets bits of the byte at `offset`, atomically; what was there before.
+    pub fn fetch_or_u8(&self, offset: usize, bits: u8, order: Ordering) -> u8 {
+        // SAFETY: as for the loads.
+        unsafe { AtomicU8::from_ptr(self.pointer(offset)) }.fetch_or(bits, order)
+    }
+
+    /// Keeps only `bits` of the byte at `offset`, atomically; what was there before.
+    pub fn fetch_and_u8(&self, offset: usize, bits: u8, order: Ordering) -> u8 {
+        // SAFETY: as for the loads.
+        unsafe { AtomicU8::from_ptr(self.pointer(offset)) }.fetch_and(bits, order)
+    }
+
+    /// Keeps only `bits` of the word at `offset`, atomically; what was there before.
+    pub fn fetch_and_u64(&self, offset: usize, bits: u64, order: Ordering) -> u64 {
+        // SAFETY: as for the loads.
+        unsafe { AtomicU64::from_ptr(self.pointer(offset)) }.fetch_and(bits, order)
+    }
+
+    /// Replaces the 16-bit integer at `offset` if it is `current`; else what stands there.
+    pub fn compare_exchange_u16(
+        &self,
+        offset: usize,
+        current: u16,
+        new: u16,
+        success: Ordering,
+    ) -> Result<u16, u16> {
+        // SAFETY: as for the loads.
+        unsafe { AtomicU16::from_ptr(self.pointer(offset)) }.compare_exchange(
+            current,
+            new,
+            success,
+            Ordering::Relaxed,
+        )
+    }
+
+    /// Copies bytes out. They are those of some moment, each on its own: the caller orders the copy by what it loads before.
+    pub fn read(&self, offset: usize, out: &mut [u8]) {
+        let source = self.range(offset, out.len());
+        // SAFETY: in range, checked just now, and mapped by the promise made to `new`; `out` is Rust's and cannot overlap.
+        unsafe { cpu::copy_volatile(out.as_mut_ptr(), source, out.len()) };
+    }
+
+    /// Copies bytes in. The caller publishes them by what it stores after.
+    pub fn write(&self, offset: usize, data: &[u8]) {
+        let target = self.range(offset, data.len());
+        // SAFETY: as for `read`, the other way round.
+        unsafe { cpu::copy_volatile(target, data.as_ptr(), data.len()) };
+    }
+
+    fn pointer<T>(&self, offset: usize) -> *mut T {
+        assert!(offset.is_multiple_of(align_of::<T>()));
+        self.range(offset, size_of::<T>()).cast()
+    }
+
+    fn range(&self, offset: usize, len: usize) -> *mut u8 {
+        assert!(offset <= self.len && len <= self.len - offset);
+        VirtAddr::new(self.start.as_u64() + offset as u64).as_mut_ptr()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[repr(align(4096))]
+    struct Page([u8; PAGE_SIZE]);
+
+    fn with_page(test: impl FnOnce(Shared)) {
+        let mut page = std::boxed::Box::new(Page([0; PAGE_SIZE]));
+        let address = VirtAddr::new(page.0.as_mut_ptr() as u64);
+        // SAFETY: the page outlives the test, which uses it through the view alone.
+        test(unsafe { Shared::new(address, 1) });
+    }
+
+    #[test]
+    fn integers_are_little_endian_bytes() {
+        with_page(|page| {
+            page.store_u32(8, 0x0403_0201, Ordering::Relaxed);
+            let mut bytes = [0; 6];
+            page.read(7, &mut bytes);
+            assert_eq!(bytes, [0, 1, 2, 3, 4, 0]);
+            page.write(PAGE_SIZE - 2, &[7, 9]);
+            assert_eq!(page.load_u16(PAGE_SIZE - 2, Ordering::Relaxed), 0x0907);
+            assert_eq!(page.fetch_or_u8(8, 0x80, Ordering::Relaxed), 1);
+            assert_eq!(page.fetch_and_u8(8, 0x80, Ordering::Relaxed), 0x81);
+        });
+    }
+
+    #[test]
+    #[should_panic]
+    fn the_range_ends_where_it_ends() {
+        with_page(|page| page.read(PAGE_SIZE - 3, &mut [0; 4]));
+    }
+
+    #[test]
+    #[should_panic]
+    fn an_offset_that_wraps_is_out_of_range() {
+        with_page(|page| page.write(usize::MAX, &[1, 2]));
+    }
+}

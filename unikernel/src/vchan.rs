@@ -1,0 +1,326 @@
+//! The platform of the crate `vchan` on Xen: its three traits over grants, event channels and xenstore.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+
+pub use ::vchan::*;
+
+use ::vchan::platform::{Access, EventChannel, Keys, Rendezvous, SharedMemory, Wake};
+
+use crate::events::{Port, PortError};
+use crate::executor::first;
+use crate::grants::{GrantError, Granted, Mapped};
+use crate::memory::Shared;
+use crate::time;
+use crate::xenstore::{self, Client, Errno, Permission};
+
+/// How often a sleeping endpoint asks Xen whether its peer still exists: a dead domain sends no event.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Where one edge's two ends meet: `/local/domain/SERVER/data/vchan/CLIENT/EDGE`.
+pub struct Meeting {
+    store: Client,
+    own: u16,
+    peer: u16,
+    base: String,
+}
+
+/// What kept a channel from being made.
+#[derive(Debug)]
+pub enum Error {
+    /// No port.
+    Port(PortError),
+    /// No pages, ours or the peer's.
+    Grant(GrantError),
+    /// Xenstore said no.
+    Store(xenstore::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(error) => error.fmt(f),
+            Self::Grant(error) => error.fmt(f),
+            Self::Store(error) => write!(f, "xenstore: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl From<PortError> for Error {
+    fn from(error: PortError) -> Self {
+        Self::Port(error)
+    }
+}
+
+impl From<GrantError> for Error {
+    fn from(error: GrantError) -> Self {
+        Self::Grant(error)
+    }
+}
+
+impl From<xenstore::Error> for Error {
+    fn from(error: xenstore::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Meeting {
+    /// The place where domain `own`, the server, offers `edge` to domain `client`.
+    pub fn as_server(store: &Client, own: u16, client: u16, edge: &str) -> Self {
+        Self {
+            store: store.clone(),
+            own,
+            peer: client,
+            base: format!("data/vchan/{client}/{edge}"),
+        }
+    }
+
+    /// The place where domain `own`, a client, finds `edge` of domain `server`.
+    pub fn as_client(store: &Client, own: u16, server: u16, edge: &str) -> Self {
+        Self {
+            store: store.clone(),
+            own,
+            peer: server,
+            base: format!("/local/domain/{server}/data/vchan/{own}/{edge}"),
+        }
+    }
+
+    fn ring_ref(&self) -> String {
+        format!("{}/ring-ref", self.base)
+    }
+
+    fn event_channel(&self) -> String {
+        format!("{}/event-channel", self.base)
+    }
+}
+
+/// Shared pages of either role.
+pub enum Memory {
+    /// Ours, granted to the peer.
+    Granted(Granted),
+    /// The peer's, mapped here.
+    Mapped(Mapped),
+}
+
+impl Memory {
+    fn shared(&self) -> &Shared {
+        match self {
+            Self::Granted(pages) => pages.shared(),
+            Self::Mapped(pages) => pages.shared(),
+        }
+    }
+}
+
+impl SharedMemory for Memory {
+    fn load_u8(&self, offset: usize, order: Ordering) -> u8 {
+        self.shared().load_u8(offset, order)
+    }
+
+    fn load_u16(&self, offset: usize, order: Ordering) -> u16 {
+        self.shared().load_u16(offset, order)
+    }
+
+    fn load_u32(&self, offset: usize, order: Ordering) -> u32 {
+        self.shared().load_u32(offset, order)
+    }
+
+    fn store_u8(&self, offset: usize, value: u8, order: Ordering) {
+        self.shared().store_u8(offset, value, order);
+    }
+
+    fn store_u16(&self, offset: usize, value: u16, order: Ordering) {
+        self.shared().store_u16(offset, value, order);
+    }
+
+    fn store_u32(&self, offset: usize, value: u32, order: Ordering) {
+        self.shared().store_u32(offset, value, order);
+    }
+
+    fn fetch_or_u8(&self, offset: usize, bits: u8, order: Ordering) -> u8 {
+        self.shared().fetch_or_u8(offset, bits, order)
+    }
+
+    fn fetch_and_u8(&self, offset: usize, bits: u8, order: Ordering) -> u8 {
+        self.shared().fetch_and_u8(offset, bits, order)
+    }
+
+    fn read(&self, offset: usize, out: &mut [u8]) {
+        self.shared().read(offset, out);
+    }
+
+    fn write(&self, offset: usize, data: &[u8]) {
+        self.shared().write(offset, data);
+    }
+}
+
+impl EventChannel for Port {
+    fn port(&self) -> u32 {
+        self.number()
+    }
+
+    fn notify(&self) {
+        Port::notify(self);
+    }
+
+    fn event_count(&self) -> u64 {
+        Port::event_count(self)
+    }
+
+    async fn wait(&self, seen: u64) -> Wake {
+        let event = async {
+            Port::wait(self, seen).await;
+            Wake::Event
+        };
+        let heartbeat = async {
+            time::sleep_until(time::now() + HEARTBEAT).await;
+            Wake::Heartbeat
+        };
+        first(event, heartbeat).await
+    }
+
+    fn wake(&self) {
+        Port::wake(self);
+    }
+
+    fn peer_bound(&self) -> bool {
+        self.is_bound()
+    }
+}
+
+/// The keys of an offer; removed when dropped.
+pub struct Published {
+    store: Client,
+    base: String,
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        // Nobody waits for the answer: the removal is sent all the same.
+        drop(self.store.rm(&self.base));
+    }
+}
+
+impl Rendezvous for Meeting {
+    type Memory = Memory;
+    type Events = Port;
+    type Published = Published;
+    type Value = Vec<u8>;
+    type Error = Error;
+
+    fn alloc_unbound(&self) -> Result<Port, Error> {
+        Ok(Port::alloc_unbound(self.peer)?)
+    }
+
+    fn share_control(&self, _: &Port) -> Result<Memory, Error> {
+        self.share_ring(1)
+    }
+
+    fn share_ring(&self, pages: usize) -> Result<Memory, Error> {
+        Ok(Memory::Granted(Granted::new(self.peer, pages)?))
+    }
+
+    fn grant_ref(&self, memory: &Memory, page: usize) -> u32 {
+        match memory {
+            Memory::Granted(pages) => pages.reference(page),
+            Memory::Mapped(_) => 0,
+        }
+    }
+
+    async fn publish(&self, ring_ref: u32, port: u32) -> Result<Published, Error> {
+        let published = Published {
+            store: self.store.clone(),
+            base: self.base.clone(),
+        };
+        let permissions = [
+            Permission::new(xenstore::Access::None, self.own),
+            Permission::new(xenstore::Access::Read, self.peer),
+        ];
+        let keys = [(self.ring_ref(), ring_ref), (self.event_channel(), port)];
+        self.store
+            .transaction(async |transaction| {
+                // All four in one round trip.
+                let requests = keys.each_ref().map(|(path, value)| {
+                    (
+                        transaction.write(path, format!("{value}")),
+                        transaction.set_perms(path, &permissions),
+                    )
+                });
+                for (written, permitted) in requests {
+                    written.await?;
+                    permitted.await?;
+                }
+                Ok(())
+            })
+            .await?;
+        Ok(published)
+    }
+
+    async fn keys(&self) -> Result<Keys<Vec<u8>>, Error> {
+        // Submitted together; the watch comes first, so that no change falls between it and the reading.
+        let watch = self.store.watch(&self.event_channel());
+        let mut read = self.read_keys();
+        let mut watch = watch.await?;
+        // Its first event tells only that it is there.
+        watch.changed().await?;
+        loop {
+            if let Some(keys) = read.answer().await? {
+                return Ok(keys);
+            }
+            watch.changed().await?;
+            read = self.read_keys();
+        }
+    }
+
+    fn bind_interdomain(&self, port: u32) -> Result<Port, Error> {
+        Ok(Port::bind_interdomain(self.peer, port)?)
+    }
+
+    fn map_control(&self, ring_ref: u32, _: &Port) -> Result<Memory, Error> {
+        self.map_ring(&[ring_ref], Access::ReadWrite)
+    }
+
+    fn map_ring(&self, refs: &[u32], access: Access) -> Result<Memory, Error> {
+        let writable = access == Access::ReadWrite;
+        Ok(Memory::Mapped(Mapped::new(self.peer, refs, writable)?))
+    }
+}
+
+/// Both keys, asked for in one round trip.
+struct KeyRequests {
+    ring_ref: xenstore::Request<Vec<u8>>,
+    event_channel: xenstore::Request<Vec<u8>>,
+}
+
+impl Meeting {
+    fn read_keys(&self) -> KeyRequests {
+        KeyRequests {
+            ring_ref: self.store.read(&self.ring_ref()),
+            event_channel: self.store.read(&self.event_channel()),
+        }
+    }
+}
+
+impl KeyRequests {
+    /// The keys; `None` while one is missing, or not yet readable for us.
+    async fn answer(self) -> Result<Option<Keys<Vec<u8>>>, Error> {
+        let missing = |answer: Result<Vec<u8>, xenstore::Error>| match answer {
+            Ok(value) => Ok(Some(value)),
+            Err(xenstore::Error::Store(Errno::ENOENT | Errno::EACCES)) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let ring_ref = missing(self.ring_ref.await)?;
+        let event_channel = missing(self.event_channel.await)?;
+        Ok(ring_ref
+            .zip(event_channel)
+            .map(|(ring_ref, event_channel)| Keys {
+                ring_ref,
+                event_channel,
+            }))
+    }
+}

@@ -1,0 +1,5 @@
+//! The codec and the connection by themselves, and the client on the fake store.
+
+mod client;
+mod connection;
+mod wire;
