@@ -50,7 +50,10 @@ fn bare_bytes_are_data() {
         parse(b"time,a\n".to_vec()).unwrap().data,
         Some(&b"time,a\n"[..])
     );
-    assert_eq!(parse(b"time,a\n\0\0\0".to_vec()).unwrap().data, Some(&b"time,a\n"[..]));
+    assert_eq!(
+        parse(b"time,a\n\0\0\0".to_vec()).unwrap().data,
+        Some(&b"time,a\n"[..])
+    );
     assert_eq!(parse(vec![0; 600]).unwrap().data, Some(&b""[..]));
     assert_eq!(parse(Vec::new()), Ok(Module::default()));
 }

@@ -1,0 +1,50 @@
+# Thin: every target is a call of cargo or of the tool `grantflow`, whose --help says the rest.
+# What is missing is installed as root, and otherwise named in one apt-get line.
+
+CARGO ?= cargo
+GRANTFLOW = $(CARGO) run --quiet --release --package grantflow --
+ROUNDS ?= 5
+PROPTEST_CASES ?= 20000
+
+.PHONY: help images demo lab test soak clean tools
+
+help:
+	@echo 'make demo     recorded sensor data through three unikernels on a real Xen, every result checked'
+	@echo 'make images   build the unikernel images into target/images'
+	@echo 'make lab      a shell in dom0 of a Xen under QEMU, with the images at hand'
+	@echo 'make test     every test: on the host, then in the lab'
+	@echo 'make soak     the same for hours: ROUNDS=$(ROUNDS) lab rounds, PROPTEST_CASES=$(PROPTEST_CASES)'
+	@echo 'make clean    remove what was built (the lab cache: grantflow lab clean)'
+
+images: tools
+	$(GRANTFLOW) images
+
+demo: images
+	$(GRANTFLOW) demo --flow data/water-flow.csv --weather data/seattle-weather-hourly-normals.csv
+
+lab: images
+	$(GRANTFLOW) lab shell
+
+test: tools
+	$(CARGO) test --workspace
+	$(GRANTFLOW) images
+	$(GRANTFLOW) lab test --out target/lab
+
+soak: tools
+	PROPTEST_CASES=$(PROPTEST_CASES) $(CARGO) test --release --workspace
+	$(GRANTFLOW) images
+	for round in $$(seq $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; $(GRANTFLOW) lab test --out target/lab || exit 1; done
+
+clean:
+	$(CARGO) clean
+
+tools:
+	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install Rust from https://rustup.rs'; exit 1; }
+	@missing=; \
+	command -v cc >/dev/null || missing="$$missing gcc libc6-dev"; \
+	command -v qemu-system-x86_64 >/dev/null || missing="$$missing qemu-system-x86"; \
+	[ -z "$$missing" ] && exit 0; \
+	line="apt-get install -y --no-install-recommends$$missing"; \
+	if [ "$$(id -u)" != 0 ]; then echo "missing; run as root: $$line"; exit 1; fi; \
+	echo "missing: $$line"; \
+	{ $$line || { apt-get update && $$line; }; } >/dev/null

@@ -1,0 +1,33 @@
+//! The command `grantflow demo`.
+
+use super::args::{Args, Target};
+use super::{in_lab, on_xen};
+use crate::failure::Failure;
+use crate::progress::Progress;
+
+/// Runs the demo; `json` asks for one JSON document on standard output.
+pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
+    let progress = Progress::new();
+    let plan = args.check().map_err(Failure::input)?;
+    if args.target == Target::Lab {
+        return in_lab::run(&plan, json, &progress);
+    }
+    let report = on_xen::run(&plan, &progress)?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        println!("{report}");
+    }
+    if report.passed {
+        return Ok(());
+    }
+    let balance = if report.imbalances.is_empty() {
+        ""
+    } else {
+        "; the balance of readings is broken"
+    };
+    Err(Failure::failed(format!(
+        "{} of {} windows are right{balance}",
+        report.verified, report.windows
+    )))
+}

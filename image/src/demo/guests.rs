@@ -1,0 +1,99 @@
+//! The domains of the stages, watched from dom0: whether they live, what they say, what they counted.
+
+use std::fmt::Write as _;
+
+use stage::counters::{Counters, STAGE_NODE};
+use stage::params::Direction;
+
+use super::consoles;
+use super::error::DemoError;
+use crate::xl::{DomId, Domain, Tools, XenStore, Xl};
+
+/// The domains of the stages.
+#[derive(Debug)]
+pub struct Guests<'t, T> {
+    tools: &'t T,
+    names: Vec<String>,
+}
+
+impl<'t, T: Tools> Guests<'t, T> {
+    /// Domains of these names, in the order of the stages.
+    pub fn new(tools: &'t T, names: Vec<String>) -> Self {
+        Self { tools, names }
+    }
+
+    /// All of them, in the order of the stages; an error when one has crashed or is gone.
+    pub fn check(&self) -> Result<Vec<Domain>, DemoError> {
+        let all = Xl::new(self.tools).list()?;
+        let mut domains = Vec::new();
+        for name in &self.names {
+            let domain = all.iter().find(|domain| domain.name == *name);
+            let domain = domain.ok_or_else(|| DemoError::Vanished(name.clone()))?;
+            if let Some(reason) = domain.ended.filter(|reason| !reason.is_orderly()) {
+                let said = self.last_words(&[name]);
+                return Err(DemoError::Crashed {
+                    name: name.clone(),
+                    reason: reason.to_string(),
+                    said,
+                });
+            }
+            domains.push(domain.clone());
+        }
+        Ok(domains)
+    }
+
+    /// What domains said last: their state in xenstore and the end of their consoles, a line each.
+    pub fn last_words(&self, names: &[&str]) -> String {
+        let mut words = String::new();
+        for name in names {
+            let domain = Xl::new(self.tools).find(name).ok().flatten();
+            let state = domain.and_then(|domain| self.state(domain.id));
+            // Writing into a String cannot fail.
+            let _ = write!(
+                words,
+                "\n  {name}: state {}",
+                state.as_deref().unwrap_or("unknown")
+            );
+            for line in consoles::tail(name) {
+                let _ = write!(words, "\n    {line}");
+            }
+        }
+        words
+    }
+
+    /// What all of them said last.
+    pub fn last_words_of_all(&self) -> String {
+        self.last_words(&self.names.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// The state that a stage tells, if it tells one.
+    pub fn state(&self, domain: DomId) -> Option<String> {
+        XenStore::new(self.tools)
+            .read(&format!("/local/domain/{domain}/data/grantflow/state"))
+            .ok()
+            .flatten()
+    }
+
+    /// Everything that the stage of a domain has counted.
+    pub fn counters(&self, domain: DomId) -> Result<Counters, DemoError> {
+        let store = XenStore::new(self.tools);
+        let base = format!("/local/domain/{domain}/data/grantflow");
+        let mut nodes = vec![STAGE_NODE.to_owned()];
+        for direction in [Direction::In, Direction::Out] {
+            let folder = format!("stats/{direction}");
+            let names = store.list(&format!("{base}/{folder}"))?;
+            nodes.extend(names.into_iter().map(|name| format!("{folder}/{name}")));
+        }
+        let mut counters = Counters::default();
+        for node in nodes {
+            let path = format!("{base}/{node}");
+            let text = store
+                .read(&path)?
+                .ok_or_else(|| DemoError::NoCounters(path.clone()))?;
+            counters
+                .absorb(&node, &text)
+                .map_err(|error| DemoError::BadCounters { path, text, error })?;
+        }
+        Ok(counters)
+    }
+}

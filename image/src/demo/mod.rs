@@ -1,0 +1,33 @@
+//! The first pipeline on recorded data: two sensors and an aggregator, every result checked.
+//!
+//! ```text
+//! water-flow.csv -> sensor ----+
+//!                              +-> aggregator --> vchan-socket-proxy in dom0 --> verified here
+//! weather.csv ----> sensor ----+
+//! ```
+//!
+//! Each arrow between boxes is a vchan; the last one ends in a program of Debian that knows nothing of this project.
+//!
+//! Pure rooms: [`stages`] is the pipeline as data, [`recompute`] makes every window from the recordings by separate
+//! means, [`results`] reads those that arrived, [`verify`] compares them, [`figures`] checks that no reading is
+//! unaccounted for, [`report`] says it all. Rims: [`reader`] (the foreign program), [`guests`] and [`consoles`] (the
+//! domains as dom0 sees them), [`on_xen`] (a run in a dom0) and [`in_lab`] (the same in a dom0 under QEMU). [`args`] checks the command line before anything boots.
+
+pub mod args;
+pub mod command;
+pub mod consoles;
+pub mod error;
+pub mod figures;
+pub mod guests;
+pub mod in_lab;
+pub mod on_xen;
+pub mod reader;
+pub mod recompute;
+pub mod report;
+pub mod results;
+pub mod stages;
+pub mod verify;
+
+pub use args::Args;
+pub use command::run;
+pub use error::DemoError;

@@ -1,0 +1,16 @@
+//! An image as an ELF file: read, judged, stripped.
+//!
+//! * [`read`] turns the bytes into a plain [`Image`]; all that follows is data in, data out.
+//! * [`layout`], [`notes`] and [`red_zone`] look for what would not boot, or boot and break; [`report`] gathers it.
+//! * [`strip()`] makes the file that Xen loads.
+
+pub mod layout;
+pub mod notes;
+pub mod read;
+pub mod red_zone;
+pub mod report;
+pub mod strip;
+
+pub use read::{Image, ReadError};
+pub use report::{Report, Sizes};
+pub use strip::strip;

@@ -1,0 +1,259 @@
+//! `grantflow lab ...` on the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::back::Stream;
+use super::job::{self, Job};
+use super::parts::{self, Parts};
+use super::scenarios::{self, Reader, Scenario};
+use super::{error::LabError, fixtures, qemu, run, shell};
+use crate::failure::Failure;
+use crate::progress::{Bytes, Progress};
+use crate::workspace::Workspace;
+
+/// What to do with the lab.
+#[derive(Debug, Subcommand)]
+pub enum LabCommand {
+    /// Fetch Xen, a kernel and dom0's programs from Debian's packages into the cache, once
+    Fetch,
+    /// Boot Xen and dom0, run JOBDIR/run.sh in dom0, and bring back its output, files and status
+    ///
+    /// dom0 finds JOBDIR as /job and runs /job/run.sh there with bash. What it leaves in /out comes back to DIR/out,
+    /// the guests' consoles to DIR/xen/console/guest-NAME.log, dom0's own console to DIR/serial.log. The exit code is
+    /// 0 only if run.sh ended with 0.
+    Run {
+        /// The job: a folder with a run.sh
+        jobdir: PathBuf,
+        /// Where its files go; without it they are thrown away
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Memory of the emulated machine
+        #[arg(long, value_name = "MB", default_value_t = 1024)]
+        memory: u32,
+        /// Memory of dom0 out of that
+        #[arg(long, value_name = "MB", default_value_t = 512)]
+        dom0_memory: u32,
+        /// How long boot and job may take
+        #[arg(long, value_name = "S", default_value = "600", value_parser = job::seconds)]
+        timeout: Duration,
+    },
+    /// Boot Xen and dom0 and give this terminal a shell in dom0
+    ///
+    /// The images stand in /job/images, a configuration for each in /job/examples. The lab ends with the shell.
+    Shell {
+        /// Memory of the emulated machine
+        #[arg(long, value_name = "MB", default_value_t = 1024)]
+        memory: u32,
+        /// Memory of dom0 out of that
+        #[arg(long, value_name = "MB", default_value_t = 512)]
+        dom0_memory: u32,
+    },
+    /// Boot the lab once and run the scenarios of image/tests/lab in dom0, one after the other
+    ///
+    /// Each ends with a verdict: passed, failed, or skipped because it cannot be tried on this machine.
+    Test {
+        /// The scenarios to run; all of them if none is named
+        names: Vec<String>,
+        /// Where logs and consoles go; without it they are thrown away
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Memory of the emulated machine
+        #[arg(long, value_name = "MB", default_value_t = 1024)]
+        memory: u32,
+        /// Only say which scenarios there are
+        #[arg(long)]
+        list: bool,
+    },
+    /// Remove the cache
+    Clean,
+}
+
+/// Does it.
+pub fn execute(command: &LabCommand, json: bool) -> Result<(), Failure> {
+    let progress = Progress::new();
+    match command {
+        LabCommand::Fetch => fetch(&progress, json),
+        LabCommand::Run {
+            jobdir,
+            out,
+            memory,
+            dom0_memory,
+            timeout,
+        } => {
+            let mut job = Job::from_folder(jobdir).map_err(Failure::input)?;
+            job.memory = *memory;
+            job.dom0_memory = *dom0_memory;
+            job.timeout = *timeout;
+            run_job(&job, out.clone(), &progress, json)
+        }
+        LabCommand::Shell {
+            memory,
+            dom0_memory,
+        } => {
+            let workspace = Workspace::here()?;
+            shell::shell(&workspace, *memory, *dom0_memory, &progress).map_err(by_blame)
+        }
+        LabCommand::Test {
+            names,
+            out,
+            memory,
+            list,
+        } => {
+            let workspace = Workspace::here()?;
+            let chosen =
+                scenarios::find(&fixtures::scenario_folder(&workspace), names).map_err(by_blame)?;
+            if *list {
+                list_scenarios(&chosen, json);
+                return Ok(());
+            }
+            test(&workspace, &chosen, out.clone(), *memory, &progress, json)
+        }
+        LabCommand::Clean => {
+            let freed = parts::clean()?;
+            if json {
+                println!("{}", json!({ "freed": freed }));
+            } else {
+                println!(
+                    "removed {} from {}",
+                    Bytes(freed),
+                    parts::cache_folder().display()
+                );
+            }
+            Ok(())
+        }
+    }
+}
+
+fn fetch(progress: &Progress, json: bool) -> Result<(), Failure> {
+    qemu::ensure(progress)?;
+    let parts = Parts::ensure(progress)?;
+    let folder = parts::cache_folder();
+    if json {
+        println!(
+            "{}",
+            json!({ "cache": folder, "kernel": parts.kernel_release(), "packages": parts.packages() })
+        );
+    } else {
+        println!(
+            "the lab is in {}: kernel {}",
+            folder.display(),
+            parts.kernel_release()
+        );
+        for package in parts
+            .packages()
+            .iter()
+            .filter(|name| name.starts_with("xen") || name.starts_with("linux"))
+        {
+            println!("  {package}");
+        }
+    }
+    Ok(())
+}
+
+fn run_job(
+    job: &Job,
+    out: Option<PathBuf>,
+    progress: &Progress,
+    json: bool,
+) -> Result<(), Failure> {
+    let scratch = tempfile::tempdir()?;
+    let results = out.unwrap_or_else(|| scratch.path().join("results"));
+    let mut pass_on = |stream, bytes: &[u8]| {
+        // With --json, standard output is for the one document.
+        run::pass_on(if json { Stream::Stderr } else { stream }, bytes);
+    };
+    let outcome = run::run(job, &results, progress, &mut pass_on).map_err(by_blame)?;
+    if json {
+        let (boot, total) = (outcome.boot.as_secs_f64(), outcome.total.as_secs_f64());
+        println!(
+            "{}",
+            json!({ "status": outcome.status, "boot_seconds": boot, "total_seconds": total })
+        );
+    }
+    progress.say(format_args!("the job ended with status {}", outcome.status));
+    match outcome.status {
+        0 => Ok(()),
+        status => Err(Failure::failed(format!(
+            "the job failed with status {status}"
+        ))),
+    }
+}
+
+/// What the user gave is wrong, or the work failed.
+fn by_blame(error: LabError) -> Failure {
+    match error {
+        LabError::Job(_) => Failure::input(error),
+        other => Failure::failed(other),
+    }
+}
+
+fn list_scenarios(scenarios: &[Scenario], json: bool) {
+    if json {
+        let all: Vec<_> = scenarios
+            .iter()
+            .map(|s| json!({ "name": s.name, "about": s.about }))
+            .collect();
+        println!("{}", json!({ "scenarios": all }));
+        return;
+    }
+    for scenario in scenarios {
+        println!("{:<20} {}", scenario.name, scenario.about);
+    }
+}
+
+fn test(
+    workspace: &Workspace,
+    chosen: &[Scenario],
+    out: Option<PathBuf>,
+    memory: u32,
+    progress: &Progress,
+    json: bool,
+) -> Result<(), Failure> {
+    let scratch = tempfile::tempdir()?;
+    let results = out.unwrap_or_else(|| scratch.path().join("results"));
+    let mut job = Job::new(include_str!("scenarios.sh"));
+    job.memory = memory;
+    // Boot included; each scenario is held to its own limit in dom0.
+    job.timeout = chosen
+        .iter()
+        .map(|scenario| scenario.limit + Duration::from_secs(15))
+        .sum::<Duration>()
+        + Duration::from_secs(120);
+    fixtures::images(&mut job, workspace).map_err(by_blame)?;
+    fixtures::data(&mut job, workspace)?;
+    fixtures::c_programs(&mut job, workspace, scratch.path(), progress)?;
+    job.folder("lab", &fixtures::scenario_folder(workspace))?;
+    let lines: String = chosen
+        .iter()
+        .map(|s| format!("{} {}\n", s.name, s.limit.as_secs()))
+        .collect();
+    job.bytes("scenarios", 0o644, lines.as_bytes());
+
+    let mut reader = Reader::default();
+    let ran = run::run(&job, &results, progress, &mut |_, bytes| {
+        let to = if json { Stream::Stderr } else { Stream::Stdout };
+        run::pass_on(to, reader.take(bytes).as_bytes());
+    });
+    let summary = reader.summary(chosen.len());
+    if json {
+        println!(
+            "{}",
+            json!({ "scenarios": reader.ended, "summary": summary })
+        );
+    }
+    ran.map_err(by_blame)?;
+    if !json {
+        println!("{summary}");
+    }
+    match summary.failed {
+        0 => Ok(()),
+        failed => Err(Failure::failed(format!(
+            "{failed} of {} scenarios failed",
+            chosen.len()
+        ))),
+    }
+}

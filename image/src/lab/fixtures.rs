@@ -1,0 +1,144 @@
+//! What jobs take along from the workspace: images, recorded data, scripts, and C programs compiled on the host.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::error::LabError;
+use super::job::Job;
+use super::parts::Parts;
+use crate::progress::Progress;
+use crate::workspace::Workspace;
+
+/// The folder of the lab's scenarios.
+pub fn scenario_folder(workspace: &Workspace) -> PathBuf {
+    workspace.root.join("image/tests/lab")
+}
+
+/// Adds the built images at `images/`; returns their names.
+pub fn images(job: &mut Job, workspace: &Workspace) -> Result<Vec<String>, LabError> {
+    let folder = workspace.images();
+    let mut names = Vec::new();
+    for path in files(&folder, "elf") {
+        let name = stem(&path);
+        job.file(&format!("images/{name}.elf"), &path)?;
+        names.push(name);
+    }
+    if names.is_empty() {
+        let message = format!(
+            "there are no images in {}: run `grantflow images` first",
+            folder.display()
+        );
+        return Err(LabError::Job(message));
+    }
+    Ok(names)
+}
+
+/// Adds the recorded data at `data/`.
+pub fn data(job: &mut Job, workspace: &Workspace) -> Result<(), LabError> {
+    for path in files(&workspace.root.join("data"), "csv") {
+        job.file(&format!("data/{}.csv", stem(&path)), &path)?;
+    }
+    Ok(())
+}
+
+/// Compiles the C programs beside the scenarios against Debian's own Xen libraries, and adds them at `bin/`.
+///
+/// A program's line `// libraries: NAME ...` says what it is linked with. Without a C compiler there are no programs,
+/// which is said aloud; scenarios that want one skip themselves.
+pub fn c_programs(
+    job: &mut Job,
+    workspace: &Workspace,
+    into: &Path,
+    progress: &Progress,
+) -> Result<(), LabError> {
+    let sources = files(&scenario_folder(workspace), "c");
+    if sources.is_empty() {
+        return Ok(());
+    }
+    if Command::new("gcc").arg("--version").output().is_err() {
+        progress.say("no gcc on this machine: scenarios that want a C program will be skipped (apt-get install gcc libc6-dev)");
+        return Ok(());
+    }
+    let tree = Parts::ensure(progress)?.tree();
+    let libraries = tree.join("usr/lib/x86_64-linux-gnu");
+    for source in sources {
+        let text = fs::read_to_string(&source).map_err(LabError::file(&source))?;
+        let program = into.join(stem(&source));
+        let output = Command::new("gcc")
+            .args(["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-o"])
+            .args([program.as_os_str(), source.as_os_str()])
+            .arg("-isystem")
+            .arg(tree.join("usr/include"))
+            .arg("-L")
+            .arg(&libraries)
+            .arg(format!("-Wl,-rpath-link,{}", libraries.display()))
+            .args(linked(&text).map(|name| format!("-l{name}")))
+            .output()
+            .map_err(LabError::file("gcc"))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr)
+                .lines()
+                .take(5)
+                .collect::<Vec<_>>()
+                .join("\n");
+            return Err(LabError::Command {
+                command: format!("gcc {}", source.display()),
+                said,
+                hint: "",
+            });
+        }
+        job.program(&format!("bin/{}", stem(&source)), &program)?;
+    }
+    Ok(())
+}
+
+fn linked(source: &str) -> impl Iterator<Item = &str> {
+    source
+        .lines()
+        .filter_map(|line| line.strip_prefix("// libraries:"))
+        .flat_map(str::split_whitespace)
+}
+
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|end| end == extension) && path.is_file());
+    // A name that begins with a dot is a file still being written.
+    paths.retain(|path| !stem(path).starts_with('.'));
+    paths.sort();
+    paths
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_names_its_libraries_in_a_comment() {
+        let source = "// Reads a ring.\n// libraries: xenvchan xenstore\n#include <stdio.h>\n";
+        assert_eq!(linked(source).collect::<Vec<_>>(), ["xenvchan", "xenstore"]);
+        assert_eq!(linked("int main;").count(), 0);
+    }
+
+    #[test]
+    fn files_are_sorted_and_half_written_ones_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.elf", "a.elf", ".c.elf", "a.debug"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let names: Vec<String> = files(folder.path(), "elf")
+            .iter()
+            .map(|path| stem(path))
+            .collect();
+        assert_eq!(names, ["a", "b"]);
+    }
+}

@@ -1,0 +1,31 @@
+//! The lab: a real Xen with a Debian dom0 on any x86-64 Linux machine, under QEMU's software emulation.
+//!
+//! [`run()`] boots it, runs a [`Job`] in dom0 and brings back what the job left; nothing is installed but QEMU itself.
+//!
+//! [`scenarios`] are jobs with a verdict each; [`shell`] is a job for a person.
+//!
+//! Pure rooms: [`cpio`], [`libraries`], [`modules`]. Rims: [`apt`] and [`parts`] (Debian's packages), [`qemu`],
+//! [`back`] (streams out of dom0), [`signals`].
+
+pub mod apt;
+pub mod back;
+pub mod command;
+pub mod cpio;
+pub mod dom0;
+pub mod error;
+pub mod fixtures;
+pub mod job;
+pub mod libraries;
+pub mod modules;
+pub mod parts;
+pub mod qemu;
+pub mod run;
+pub mod scenarios;
+pub mod scratch;
+pub mod shell;
+pub mod signals;
+
+pub use back::Stream;
+pub use error::LabError;
+pub use job::Job;
+pub use run::{Outcome, pass_on, run};

@@ -1,0 +1,82 @@
+//! A boot's temporary folder, which even a killed process does not leave behind for long.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::error::LabError;
+
+const PREFIX: &str = "grantflow-lab-";
+
+/// A temporary folder; removed when dropped, or by the next boot if its owner was killed.
+#[derive(Debug)]
+pub struct Scratch {
+    folder: TempDir,
+    /// Locked as long as the owner lives: the system lets go of it, however the owner ends.
+    _lock: File,
+}
+
+impl Scratch {
+    /// Makes a folder in the system's temporary folder, and removes those whose owners are gone.
+    pub fn new() -> Result<Self, LabError> {
+        Self::within(&std::env::temp_dir())
+    }
+
+    fn within(temporary: &Path) -> Result<Self, LabError> {
+        sweep(temporary);
+        let folder = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .tempdir_in(temporary)
+            .map_err(LabError::file(temporary))?;
+        let path = folder.path().join("lock");
+        let lock = File::create(&path).map_err(LabError::file(&path))?;
+        lock.lock().map_err(LabError::file(&path))?;
+        Ok(Self {
+            folder,
+            _lock: lock,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+fn sweep(temporary: &Path) {
+    let entries = fs::read_dir(temporary).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        // Without a lock file the folder is being made this very moment, or is somebody else's.
+        let Ok(lock) = File::open(entry.path().join("lock")) else {
+            continue;
+        };
+        if lock.try_lock().is_ok() {
+            // What cannot be removed belongs to another user, who will.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_in_use_stays_and_an_orphan_goes() {
+        let temporary = tempfile::tempdir().unwrap();
+        let orphan = temporary.path().join("grantflow-lab-orphan");
+        let stranger = temporary.path().join("grantflow-lab-other");
+        for folder in [&orphan, &stranger] {
+            fs::create_dir(folder).unwrap();
+        }
+        fs::write(orphan.join("lock"), "").unwrap();
+        let first = Scratch::within(temporary.path()).unwrap();
+        let second = Scratch::within(temporary.path()).unwrap();
+        assert!(first.path().exists() && second.path().exists() && stranger.exists());
+        assert!(!orphan.exists());
+        let path = first.path().to_owned();
+        drop(first);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,18 @@
+//! The host tool: builds and checks images, boots them in a Xen lab, runs and verifies pipelines.
+//!
+//! Rooms, from the image outwards:
+//!
+//! * [`compile`] calls cargo once per image; [`elf`] strips what it made and refuses what Xen would not boot.
+//! * [`lab`] boots Xen and a Debian dom0 in QEMU, runs a job there and brings back what it left.
+//! * [`xl`] writes domain configurations and calls `xl`.
+//! * [`demo`] runs the first pipeline on recorded data and checks every result.
+//! * [`failure`] and [`progress`] say to a person how it went.
+
+pub mod compile;
+pub mod demo;
+pub mod elf;
+pub mod failure;
+pub mod lab;
+pub mod progress;
+pub mod workspace;
+pub mod xl;

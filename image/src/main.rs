@@ -1,0 +1,50 @@
+//! The command line of the host tool.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use grantflow::failure::Failure;
+use grantflow::{compile, demo, lab};
+
+/// Builds, boots and checks pipelines of small Xen PV unikernels that exchange data over vchan.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong input.
+#[derive(Debug, Parser)]
+#[command(name = "grantflow", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build the unikernel images and check that Xen will boot them
+    Images(compile::Args),
+    /// Boot a real Xen with a Debian dom0 in QEMU and run things there
+    #[command(subcommand)]
+    Lab(lab::command::LabCommand),
+    /// Run recorded sensor data through three unikernels and check every result
+    Demo(demo::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("grantflow: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), Failure> {
+    match &cli.command {
+        Command::Images(args) => compile::run(args, cli.json),
+        Command::Lab(command) => lab::command::execute(command, cli.json),
+        Command::Demo(args) => demo::run(args, cli.json),
+    }
+}

@@ -1,0 +1,21 @@
+//! Domains: configurations in the format of xl.cfg(5), the calls of `xl`, and xenstore through its own tools.
+//!
+//! * [`config`] turns a domain's description into the text `xl create` reads.
+//! * [`boot`] decides whether the parameters of an image travel on the command line or in its module.
+//! * [`toolstack`] calls `xl` and reads `xl list`; [`guard`] destroys what was created, whatever happens.
+//! * [`store`] reads and writes xenstore.
+//! * [`tools`] is the rim: programs are run behind one small trait, so that all else is tested without Xen.
+
+pub mod boot;
+pub mod config;
+pub mod guard;
+pub mod store;
+pub mod tools;
+pub mod toolstack;
+
+pub use boot::{Boot, BootInput, BootInputError};
+pub use config::{Action, ConfigError, XlConfig};
+pub use guard::{DomainGuard, GuardError};
+pub use store::{StoreError, XenStore};
+pub use tools::{SystemTools, ToolError, Tools};
+pub use toolstack::{DomId, Domain, ShutdownReason, Xl, XlError};

@@ -1,0 +1,213 @@
+//! The calls of `xl`, and what `xl list` says.
+
+use std::fmt;
+use std::path::Path;
+
+use super::tools::{ToolError, Tools};
+
+/// A domain's number; 0 is dom0 (`domid_t`, xen.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub struct DomId(pub u16);
+
+impl fmt::Display for DomId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Why a domain ended (`SHUTDOWN_*`, sched.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShutdownReason {
+    /// It finished: 0.
+    Poweroff,
+    /// It wants to be started again: 1.
+    Reboot,
+    /// It was saved: 2.
+    Suspend,
+    /// It failed: 3.
+    Crash,
+    /// A reason this tool gives no name.
+    Other(u8),
+}
+
+impl ShutdownReason {
+    /// Whether the domain ended because its work was done.
+    pub fn is_orderly(self) -> bool {
+        self == Self::Poweroff
+    }
+
+    fn from_code(code: u8) -> Self {
+        match code {
+            0 => Self::Poweroff,
+            1 => Self::Reboot,
+            2 => Self::Suspend,
+            3 => Self::Crash,
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl fmt::Display for ShutdownReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Poweroff => f.write_str("poweroff"),
+            Self::Reboot => f.write_str("reboot"),
+            Self::Suspend => f.write_str("suspend"),
+            Self::Crash => f.write_str("crash"),
+            Self::Other(code) => write!(f, "reason {code}"),
+        }
+    }
+}
+
+/// One line of `xl list -v`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Domain {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub id: DomId,
+    /// Its memory in MiB.
+    pub memory_mib: u64,
+    /// The CPU time it used, in seconds.
+    pub cpu_seconds: f64,
+    /// Why it ended, when it has.
+    pub ended: Option<ShutdownReason>,
+    /// Whether it is being taken apart.
+    pub dying: bool,
+}
+
+/// Why a call of `xl` did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum XlError {
+    /// `xl` itself failed.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// The file of the configuration is no text path.
+    #[error("`{0}` is not a path in UTF-8: rename it")]
+    PathNotText(String),
+    /// `xl list` printed something this tool does not read.
+    #[error("cannot read this line of `xl list -v`: {0}")]
+    UnreadableList(String),
+}
+
+/// The toolstack of a dom0.
+#[derive(Debug)]
+pub struct Xl<'t, T> {
+    tools: &'t T,
+}
+
+impl<'t, T: Tools> Xl<'t, T> {
+    /// The toolstack behind these tools.
+    pub fn new(tools: &'t T) -> Self {
+        Self { tools }
+    }
+
+    /// `xl create CONFIG`: returns when the domain is built and running.
+    pub fn create(&self, config: &Path) -> Result<(), XlError> {
+        let path = config
+            .to_str()
+            .ok_or_else(|| XlError::PathNotText(config.display().to_string()))?;
+        self.tools.run("xl", &["create", "-q", path])?;
+        Ok(())
+    }
+
+    /// `xl destroy ID`: ends the domain at once.
+    pub fn destroy(&self, domain: DomId) -> Result<(), XlError> {
+        self.tools.run("xl", &["destroy", &domain.to_string()])?;
+        Ok(())
+    }
+
+    /// `xl shutdown ID`: asks the domain to end (control/shutdown).
+    pub fn shutdown(&self, domain: DomId) -> Result<(), XlError> {
+        self.tools.run("xl", &["shutdown", &domain.to_string()])?;
+        Ok(())
+    }
+
+    /// Every domain there is.
+    pub fn list(&self) -> Result<Vec<Domain>, XlError> {
+        let output = self.tools.run("xl", &["list", "-v"])?;
+        parse_list(&String::from_utf8_lossy(&output))
+    }
+
+    /// The domain of a name.
+    pub fn find(&self, name: &str) -> Result<Option<Domain>, XlError> {
+        Ok(self.list()?.into_iter().find(|domain| domain.name == name))
+    }
+}
+
+/// Reads `xl list -v`: name, id, memory, vcpus, state, time, uuid, reason code, security label.
+fn parse_list(text: &str) -> Result<Vec<Domain>, XlError> {
+    text.lines()
+        .skip(1)
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| parse_line(line).ok_or_else(|| XlError::UnreadableList(line.to_owned())))
+        .collect()
+}
+
+fn parse_line(line: &str) -> Option<Domain> {
+    let mut fields = line.split_ascii_whitespace();
+    let name = fields.next()?.to_owned();
+    let id = DomId(fields.next()?.parse().ok()?);
+    let memory_mib = fields.next()?.parse().ok()?;
+    let _vcpus: u32 = fields.next()?.parse().ok()?;
+    let state = fields.next()?;
+    let cpu_seconds = fields.next()?.parse().ok()?;
+    let _uuid = fields.next()?;
+    let reason = fields.next()?;
+    // The state column is `rbpscd`, a dash for each flag that is off; the reason stands only for a domain that ended.
+    let shut_down = state.contains(['s', 'c']);
+    let ended = shut_down.then(|| {
+        reason
+            .parse()
+            .map_or(ShutdownReason::Other(u8::MAX), ShutdownReason::from_code)
+    });
+    Some(Domain {
+        name,
+        id,
+        memory_mib,
+        cpu_seconds,
+        ended,
+        dying: state.contains('d'),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIST: &str = "\
+Name                                        ID   Mem VCPUs\tState\tTime(s)   UUID                            Reason-Code\tSecurity Label
+Domain-0                                     0   512     2     r-----      33.3 00000000-0000-0000-0000-000000000000        -                -
+t-one                                        1   128     1     ---s--       8.5 c521b7c1-cb50-4aee-901d-ea53cfed144f        0                -
+t-two                                        2     1     1     ---sc-       0.1 c521b7c1-cb50-4aee-901d-ea53cfed144e        3                -
+t-six                                        6     0     1     --ps-d       0.1 c521b7c1-cb50-4aee-901d-ea53cfed144d        1                -
+";
+
+    #[test]
+    fn a_list_as_xl_4_17_prints_it() {
+        let domains = parse_list(LIST).unwrap_or_default();
+        let read: Vec<_> = domains
+            .iter()
+            .map(|d| (d.name.as_str(), d.id.0, d.ended, d.dying))
+            .collect();
+        assert_eq!(
+            read,
+            [
+                ("Domain-0", 0, None, false),
+                ("t-one", 1, Some(ShutdownReason::Poweroff), false),
+                ("t-two", 2, Some(ShutdownReason::Crash), false),
+                ("t-six", 6, Some(ShutdownReason::Reboot), true),
+            ]
+        );
+        assert_eq!((domains[1].memory_mib, domains[1].cpu_seconds), (128, 8.5));
+    }
+
+    #[test]
+    fn a_line_that_is_no_domain_is_an_error_that_shows_it() {
+        let broken = format!("{LIST}Password:\n");
+        assert!(
+            matches!(parse_list(&broken), Err(XlError::UnreadableList(line)) if line == "Password:")
+        );
+    }
+}
