@@ -20,9 +20,12 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 pub struct Args {
     /// The images to build; all of them if none is named
     names: Vec<String>,
-    /// The most that a stripped image may take
+    /// The most that a stripped image should take
     #[arg(long, value_name = "BYTES", default_value_t = 150_000)]
-    size_limit: u64,
+    size_goal: u64,
+    /// Fail if an image is above the size goal, rather than say so
+    #[arg(long)]
+    strict_size: bool,
     /// Only say which images there are
     #[arg(long)]
     list: bool,
@@ -98,14 +101,15 @@ pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
     let mut reports = Vec::new();
     for source in &chosen {
         progress.say(format_args!("building {}", source.name));
-        reports.push(build(&workspace, source, args.size_limit)?);
+        reports.push(build(&workspace, source, args.size_goal)?);
     }
     if json {
         println!("{}", json!({ "images": reports }));
     } else {
         print!("{}", table(&reports));
     }
-    let failed = reports.iter().filter(|report| !report.passed()).count();
+    let unfit = |report: &&Report| !report.passed() || (args.strict_size && report.above_goal > 0);
+    let failed = reports.iter().filter(unfit).count();
     match failed {
         0 => Ok(()),
         _ => Err(Failure::failed(format!(
@@ -181,7 +185,7 @@ fn list(sources: &[Source], json: bool) {
     }
 }
 
-fn build(workspace: &Workspace, source: &Source, limit: u64) -> Result<Report, CompileError> {
+fn build(workspace: &Workspace, source: &Source, goal: u64) -> Result<Report, CompileError> {
     let program = cargo(workspace, source)?;
     let file = fs::read(&program).map_err(|source| CompileError::File {
         path: program.clone(),
@@ -204,7 +208,7 @@ fn build(workspace: &Workspace, source: &Source, limit: u64) -> Result<Report, C
         &source.name,
         &image,
         stripped.len() as u64,
-        limit,
+        goal,
     ))
 }
 
@@ -334,6 +338,12 @@ fn table(reports: &[Report]) -> String {
             "{:<14} {:>9} {:>8} {:>8} {:>8} {:>8}  {verdict}\n",
             report.name, report.size, sizes.text, sizes.rodata, sizes.data, sizes.bss
         ));
+        if report.above_goal > 0 {
+            text.push_str(&format!(
+                "  above the size goal by {} bytes\n",
+                report.above_goal
+            ));
+        }
         for check in &report.checks {
             for wrong in &check.wrong {
                 text.push_str(&format!("  {}: {wrong}\n", check.name));
@@ -428,11 +438,16 @@ mod tests {
                     wrong: vec!["f uses the red zone".to_owned()],
                 },
             ],
+            above_goal: 3_456,
         };
         let text = table(&[report]);
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
         assert!(
             text.contains("1 of 2 FAILED") && text.contains("  red zone: f uses the red zone"),
+            "{text}"
+        );
+        assert!(
+            text.contains("  above the size goal by 3456 bytes\n"),
             "{text}"
         );
     }

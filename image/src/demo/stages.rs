@@ -125,7 +125,7 @@ impl Pipeline {
         let aggregator = StagePlan {
             name: "aggregator",
             image: "aggregator",
-            memory_mib: 4,
+            memory_mib: 1,
             input: BootInput {
                 parameters: owned(&[
                     ("stage", "aggregator"),

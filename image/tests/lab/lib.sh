@@ -59,12 +59,13 @@ config() {
   } >"$file"
   echo "$file"
 }
-# create NAME IMAGE MEMORY EXTRA [MODULE]: boots an image.
+# create NAME IMAGE MEMORY EXTRA [MODULE]: boots an image; with PAUSED=1 it waits for `xl unpause` before its first instruction.
 create() {
   [ -e "$IMAGES/$2.elf" ] || fail "images/$2.elf is not built"
   local file
   file=$(config "$@")
-  xl create -q "$file" || fail "xl create $1 failed"
+  # shellcheck disable=SC2086 # no word, or one
+  xl create -q ${PAUSED:+-p} "$file" || fail "xl create $1 failed"
 }
 
 domid() { xl domid "$PREFIX$1" 2>/dev/null; }

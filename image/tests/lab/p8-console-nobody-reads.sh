@@ -4,9 +4,11 @@
 . "$JOB/lab/lib.sh"
 
 daemon=$(cat /run/xenconsoled.pid)
-kill -STOP "$daemon"
 trap 'kill -CONT "$daemon"; cleanup' EXIT
-probe flood 2 "do=console count=500"
+# Xl itself waits for the console, so that it stops only then.
+PAUSED=1 probe flood 2 "do=console count=500"
+kill -STOP "$daemon"
+xl unpause "${PREFIX}flood" || fail "xl unpause failed"
 waiting() { [ "$(read_key flood data/probe/state)" = waiting ]; }
 until_true "$PATIENCE" waiting || fail "the flood of lines did not pass"
 dropped=$(read_key flood data/probe/dropped)
