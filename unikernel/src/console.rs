@@ -107,6 +107,28 @@ impl Console {
     }
 }
 
+/// Writes a line before anything is set up, if there is room for it: no heap, no clock, no port of our own.
+pub fn early(page: &Shared, port: u32, arguments: fmt::Arguments<'_>) {
+    let mut line = Small::default();
+    let _ = line.write_fmt(arguments);
+    line.end();
+    let bytes = line.as_str().as_bytes();
+    let prod = page.load_u32(xencons::OUT_PROD, Ordering::Relaxed);
+    let position = prod as usize % xencons::OUT_SIZE;
+    if position + bytes.len() > xencons::OUT_SIZE {
+        return;
+    }
+    page.write(xencons::OUT + position, bytes);
+    // Release: the bytes are in the ring before the index covers them.
+    page.store_u32(
+        xencons::OUT_PROD,
+        prod.wrapping_add(bytes.len() as u32),
+        Ordering::Release,
+    );
+    // With nobody at the other end the line stays in the ring.
+    let _ = hypercall::evtchn_send(port);
+}
+
 /// Starts the console and makes it the sink of `log`.
 pub fn start(page: Shared, port: Port) {
     *CONSOLE.lock() = Some(Console {
@@ -276,8 +298,7 @@ impl Small {
     fn push(&mut self, text: &str) {
         let room = Self::SIZE - Self::END.len() - self.len;
         let cut = text.floor_char_boundary(room);
-        let (text, _) = text.split_at(cut);
-        for byte in text.bytes() {
+        for byte in text.bytes().take(cut) {
             // One line is one line, whatever is quoted in it.
             self.bytes[self.len] = if byte < b' ' { b' ' } else { byte };
             self.len += 1;

@@ -135,14 +135,20 @@ impl Port {
         self.state(&mut PORTS.lock()).map_or(0, |state| state.sent)
     }
 
-    /// Waits until [`Self::event_count`] is no longer `seen`. May return early.
+    /// Waits until [`Self::event_count`] is no longer `seen`. A task that is polled for another reason goes on waiting here, so
+    /// that a time limit around the wait is not begun anew by whatever else the task does.
     pub async fn wait(&self, seen: u64) {
-        let mut woken = false;
         poll_fn(|cx| {
             let mut ports = PORTS.lock();
             match self.state(&mut ports) {
-                Some(state) if state.events == seen && !core::mem::replace(&mut woken, true) => {
-                    state.waiting.push(cx.waker().clone());
+                Some(state) if state.events == seen => {
+                    let known = state
+                        .waiting
+                        .iter()
+                        .any(|waker| waker.will_wake(cx.waker()));
+                    if !known {
+                        state.waiting.push(cx.waker().clone());
+                    }
                     Poll::Pending
                 }
                 _ => Poll::Ready(()),

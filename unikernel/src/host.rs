@@ -2,10 +2,12 @@
 
 use alloc::boxed::Box;
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
+use core::pin::Pin;
 use core::time::Duration;
 
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
@@ -16,6 +18,7 @@ use stage::{Edge, Peer, Timestamp};
 
 use crate::executor::first;
 use crate::lifecycle::Orders;
+use crate::time::Waiting;
 use crate::vchan::{
     self, ConnectOptions, Endpoint, Layout, Meeting, OfferOptions, ReadError, WriteError,
 };
@@ -29,14 +32,18 @@ const RETRY_LONGEST: Duration = Duration::from_secs(5);
 /// How long a peer may stay away before a line says so.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Told, once, how long the stage had waited for others when it first ran.
+type Report = Box<dyn FnOnce(Duration)>;
+
 /// The machine, as the runner sees it.
 pub struct XenHost {
     store: Client,
     orders: Orders,
     own: u16,
     started: Duration,
-    /// Called once, when the stage first runs.
-    on_running: Cell<Option<Box<dyn FnOnce()>>>,
+    waiting: Rc<Waiting>,
+    /// Called once, when the stage first runs, with the time spent waiting for others until then.
+    on_running: Cell<Option<Report>>,
     /// What was last published, by path: only what changed is written again.
     published: RefCell<Vec<(String, String)>>,
 }
@@ -47,13 +54,14 @@ impl XenHost {
         store: Client,
         orders: Orders,
         own: u16,
-        on_running: impl FnOnce() + 'static,
+        on_running: impl FnOnce(Duration) + 'static,
     ) -> Self {
         Self {
             store,
             orders,
             own,
             started: time::now(),
+            waiting: Rc::default(),
             on_running: Cell::new(Some(Box::new(on_running))),
             published: RefCell::default(),
         }
@@ -64,12 +72,15 @@ impl XenHost {
         &self.orders
     }
 
-    async fn open(&self, edge: &Edge) -> Result<Channel, OpenError> {
+    async fn open(&self, edge: &Edge, make: Make) -> Result<Channel, OpenError> {
         let mut peer = PeerSource::new(&self.store, edge).await?;
         let mut pause = RETRY_FIRST;
         loop {
-            let domain = peer.domain().await?;
-            let attempt = async { Some(self.make(edge, domain).await) };
+            let domain = peer.domain(&self.waiting).await?;
+            let attempt = async {
+                let waiting = complain(edge.name.as_str(), domain);
+                Some(first(make(self, edge, domain), waiting).await)
+            };
             let renamed = async {
                 peer.changed().await;
                 None
@@ -88,7 +99,7 @@ impl XenHost {
                     log::warn!(
                         "edge {}: {message}; trying again in {} ms",
                         edge.name,
-                        pause.as_millis()
+                        pause.as_millis() as u64
                     );
                     time::sleep_until(time::now() + pause).await;
                     pause = (pause * 2).min(RETRY_LONGEST);
@@ -98,46 +109,34 @@ impl XenHost {
         }
     }
 
-    /// Makes the channel of `edge` with domain `peer`, waiting for the peer as long as it takes.
-    async fn make(&self, edge: &Edge, peer: u16) -> Result<Endpoint<Meeting>, Failure> {
-        let name = edge.name.as_str();
-        let complain = async {
-            time::sleep_until(time::now() + PATIENCE).await;
-            let absent = if domain_exists(peer) {
-                "has not come yet"
-            } else {
-                "does not exist"
-            };
-            log::warn!("edge {name}: waiting: domain {peer} {absent}");
-            core::future::pending().await
-        };
-        match edge.direction {
-            stage::Direction::In => {
-                let meeting = Meeting::as_server(&self.store, self.own, peer, name);
-                let layout = Layout::for_sizes(edge.ring as usize, 0)
-                    .map_err(|error| Failure::Final(format!("edge {name}: {error}")))?;
-                let accept = async {
-                    let endpoint = Endpoint::offer(&meeting, OfferOptions::from(layout))
-                        .await
-                        .map_err(|error| Failure::Passing(error.to_string()))?;
-                    endpoint
-                        .connected()
-                        .await
-                        .map_err(|error| Failure::Passing(error.to_string()))?;
-                    Ok(endpoint)
-                };
-                first(accept, complain).await
-            }
-            stage::Direction::Out => {
-                let meeting = Meeting::as_client(&self.store, self.own, peer, name);
-                let connect = async {
-                    Endpoint::connect(&meeting, ConnectOptions::default())
-                        .await
-                        .map_err(|error| Failure::Passing(error.to_string()))
-                };
-                first(connect, complain).await
-            }
-        }
+    /// Offers the channel of `edge` to domain `peer`, and waits for it as long as it takes.
+    fn accept<'a>(&'a self, edge: &'a Edge, peer: u16) -> Making<'a> {
+        Box::pin(async move {
+            let name = edge.name.as_str();
+            let meeting = Meeting::as_server(&self.store, self.own, peer, name);
+            let layout = Layout::for_sizes(edge.ring as usize, 0)
+                .map_err(|error| Failure::Final(format!("edge {name}: {error}")))?;
+            let endpoint = Endpoint::offer(&meeting, OfferOptions::from(layout))
+                .await
+                .map_err(|error| Failure::passing(&error))?;
+            self.waiting
+                .during(endpoint.connected())
+                .await
+                .map_err(|error| Failure::passing(&error))?;
+            Ok(endpoint)
+        })
+    }
+
+    /// Connects the channel of `edge` to domain `peer`, waiting for its offer as long as it takes.
+    fn connect<'a>(&'a self, edge: &'a Edge, peer: u16) -> Making<'a> {
+        Box::pin(async move {
+            let name = edge.name.as_str();
+            let meeting =
+                Meeting::as_client(&self.store, self.own, peer, name).counting(&self.waiting);
+            Endpoint::connect(&meeting, ConnectOptions::default())
+                .await
+                .map_err(|error| Failure::passing(&error))
+        })
     }
 
     /// Writes what changed of the counters.
@@ -153,12 +152,37 @@ impl XenHost {
     }
 }
 
+/// Makes the channel of an edge with a domain. A pointer, so that an image holds the code of the directions alone that its
+/// function takes.
+type Make = for<'a> fn(&'a XenHost, &'a Edge, u16) -> Making<'a>;
+
+type Making<'a> = Pin<Box<dyn Future<Output = Result<Endpoint<Meeting>, Failure>> + 'a>>;
+
+/// Says after a while that the peer is still not there. Never ready.
+async fn complain<T>(edge: &str, peer: u16) -> T {
+    time::sleep_until(time::now() + PATIENCE).await;
+    let absent = if domain_exists(peer) {
+        "has not come yet"
+    } else {
+        "does not exist"
+    };
+    log::warn!("edge {edge}: waiting: domain {peer} {absent}");
+    core::future::pending().await
+}
+
 /// Why a channel was not made.
 enum Failure {
     /// It may work another time.
     Passing(String),
     /// It never will.
     Final(String),
+}
+
+impl Failure {
+    #[cold]
+    fn passing(error: &dyn fmt::Display) -> Self {
+        Self::Passing(error.to_string())
+    }
 }
 
 /// Whether Xen knows domain `id`: asking about a port that cannot exist is refused with `ESRCH` only where the domain is missing.
@@ -200,15 +224,21 @@ impl PeerSource {
     }
 
     /// The peer's domain; waits until dom0 names one.
-    async fn domain(&mut self) -> Result<u16, OpenError> {
-        match self {
-            Self::Fixed(id) => Ok(*id),
-            Self::Named(named) => loop {
-                if let Some((id, _)) = named.current {
-                    return Ok(id);
-                }
-                named.look_again().await.map_err(store_error)?;
-            },
+    async fn domain(&mut self, waiting: &Waiting) -> Result<u16, OpenError> {
+        let named = match self {
+            Self::Fixed(id) => return Ok(*id),
+            Self::Named(named) => named,
+        };
+        if named.current.is_none() {
+            // The first look is our own time: the watch fires at once.
+            named.look_again().await.map_err(store_error)?;
+        }
+        loop {
+            if let Some((id, _)) = named.current {
+                return Ok(id);
+            }
+            let look = waiting.during(named.look_again());
+            look.await.map_err(store_error)?;
         }
     }
 
@@ -379,18 +409,18 @@ impl Host for XenHost {
     }
 
     async fn open_input(&self, edge: &Edge) -> Result<Channel, OpenError> {
-        self.open(edge).await
+        self.open(edge, Self::accept).await
     }
 
     async fn open_output(&self, edge: &Edge) -> Result<Channel, OpenError> {
-        self.open(edge).await
+        self.open(edge, Self::connect).await
     }
 
     fn set_state(&self, state: &State) {
         if *state == State::Running
             && let Some(report) = self.on_running.take()
         {
-            report();
+            report(self.waiting.total());
         }
         let text = state.to_string();
         log::debug!("{text}");

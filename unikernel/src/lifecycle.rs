@@ -10,8 +10,38 @@ const SHUTDOWN: &str = "control/shutdown";
 /// The watch on the toolstack's orders.
 pub struct Orders {
     store: Client,
-    watch: Cell<Option<Request<Watch>>>,
+    watch: Cell<Option<Listening>>,
     reason: Cell<ShutdownReason>,
+}
+
+enum Listening {
+    Asked(Request<Watch>),
+    Watching(Watch),
+}
+
+/// The watch, lent to the future that waits for an order, and given back when that is dropped.
+struct Lent<'a> {
+    home: &'a Cell<Option<Listening>>,
+    // An option, so that drop can hand it back.
+    watch: Option<Listening>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.home.set(self.watch.take());
+    }
+}
+
+impl Lent<'_> {
+    async fn changed(&mut self) -> Result<(), Error> {
+        if let Some(Listening::Asked(request)) = &mut self.watch {
+            self.watch = Some(Listening::Watching(request.await?));
+        }
+        if let Some(Listening::Watching(watch)) = &mut self.watch {
+            watch.changed().await?;
+        }
+        Ok(())
+    }
 }
 
 impl Orders {
@@ -22,7 +52,7 @@ impl Orders {
             drop(store.write(feature, "1"));
         }
         Self {
-            watch: Cell::new(Some(store.watch(SHUTDOWN))),
+            watch: Cell::new(Some(Listening::Asked(store.watch(SHUTDOWN)))),
             store: store.clone(),
             reason: Cell::new(ShutdownReason::Poweroff),
         }
@@ -41,27 +71,56 @@ impl Orders {
         }
     }
 
+    fn lend(&self) -> Option<Lent<'_>> {
+        let watch = self.watch.take()?;
+        Some(Lent {
+            home: &self.watch,
+            watch: Some(watch),
+        })
+    }
+
     async fn listen(&self) -> Result<(), Error> {
-        let Some(watch) = self.watch.take() else {
-            return Ok(());
+        let Some(mut watch) = self.lend() else {
+            // Lent to another future already: that one gets the order.
+            return core::future::pending().await;
         };
-        let mut watch = watch.await?;
         loop {
-            watch.changed().await?;
+            // Read before the wait: a future that was dropped may have taken the news of an order with it.
             let order = self.store.read(SHUTDOWN).await.unwrap_or_default();
-            let reason = match order.as_slice() {
-                b"" => continue,
-                b"poweroff" | b"halt" => ShutdownReason::Poweroff,
-                b"reboot" => ShutdownReason::Reboot,
-                other => {
-                    let order = core::str::from_utf8(other).unwrap_or("?");
-                    log::warn!("the toolstack's order {order:?} is not supported");
-                    continue;
-                }
-            };
-            self.reason.set(reason);
-            self.store.write(SHUTDOWN, "").await?;
-            return Ok(());
+            if let Some(reason) = parse_order(&order) {
+                self.reason.set(reason);
+                return self.store.write(SHUTDOWN, "").await;
+            }
+            watch.changed().await?;
+        }
+    }
+}
+
+/// What an order asks for; `None` for none, or for one that is not supported.
+fn parse_order(order: &[u8]) -> Option<ShutdownReason> {
+    match order {
+        b"" => None,
+        b"poweroff" | b"halt" => Some(ShutdownReason::Poweroff),
+        b"reboot" => Some(ShutdownReason::Reboot),
+        other => {
+            let order = core::str::from_utf8(other).unwrap_or("?");
+            log::warn!("the toolstack's order to {order} is not supported");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_are_those_that_can_be_obeyed() {
+        assert_eq!(parse_order(b"poweroff"), Some(ShutdownReason::Poweroff));
+        assert_eq!(parse_order(b"halt"), Some(ShutdownReason::Poweroff));
+        assert_eq!(parse_order(b"reboot"), Some(ShutdownReason::Reboot));
+        for other in [&b""[..], b"suspend", b"poweroff\0", b"\xff"] {
+            assert_eq!(parse_order(other), None);
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct Boot {
     pub module: &'static [u8],
     /// When the first instruction ran, in monotonic time.
     pub entered: Duration,
+    /// How long after that the first line stood on the console.
+    pub first_line: Duration,
     /// Xenstore.
     pub store: Client,
     /// Starts tasks.
@@ -52,31 +54,44 @@ mod guest {
         safe fn grantflow_image(boot: Boot) -> !;
     }
 
-    /// Memory, time, events, console, faults, xenstore; then the image's own.
+    /// A first line, memory, time, events, console, faults, xenstore; then the image's own.
     pub(crate) fn start(info: StartInfo<'static>, entry_tsc: u64) -> ! {
-        let Ok(machine) = start_machine(&info) else {
-            // Without memory there is no console: the reason alone tells.
-            shutdown(ShutdownReason::Crash)
-        };
-        let ticks = cpu::rdtsc().saturating_sub(entry_tsc);
-        let entered =
-            time::now().saturating_sub(Duration::from_nanos(time::pvclock().duration(ticks)));
         let page = |mfn: Mfn| {
             // SAFETY: the toolstack shares the page for the life of the domain, and the builder mapped it.
-            unsafe { Shared::new(machine.linear_address(mfn), 1) }
+            unsafe { Shared::new(Machine::linear_address(mfn), 1) }
         };
         let (console_mfn, console_port) = info.console;
+        let console_page = page(console_mfn);
+        let version = env!("CARGO_PKG_VERSION");
+        console::early(
+            &console_page,
+            console_port,
+            format_args!("grantflow {version}"),
+        );
+        let first_line_tsc = cpu::rdtsc();
+        let machine = match start_machine(&info) {
+            Ok(machine) => machine,
+            Err(error) => {
+                console::early(&console_page, console_port, format_args!("error: {error}"));
+                shutdown(ShutdownReason::Crash)
+            }
+        };
+        let since_entry = |tsc: u64| {
+            let ticks = tsc.saturating_sub(entry_tsc);
+            Duration::from_nanos(time::pvclock().duration(ticks))
+        };
+        let first_line = since_entry(first_line_tsc);
+        let entered = time::now().saturating_sub(since_entry(cpu::rdtsc()));
         match Port::from_start_info(console_port) {
-            Ok(port) => console::start(page(console_mfn), port),
+            Ok(port) => console::start(console_page, port),
             Err(_) => shutdown(ShutdownReason::Crash),
         }
-        let first_line = time::now().saturating_sub(entered);
         log::info!(
-            "grantflow {}: entered {} us ago, {} KiB of memory, {} KiB free",
-            env!("CARGO_PKG_VERSION"),
-            first_line.as_micros(),
+            "{} KiB of memory, {} KiB free; first line {} us after entry, this one {} us",
             info.nr_pages * 4,
             machine.free_frames() * 4,
+            first_line.as_micros() as u64,
+            time::now().saturating_sub(entered).as_micros() as u64,
         );
         traps::start().expect("Xen takes the trap table");
 
@@ -84,11 +99,15 @@ mod guest {
         // SAFETY: the builder loaded the module into these frames, the linear map has them, and nobody writes to them.
         let module = unsafe { slice::from_raw_parts(module_start, info.module_len) };
         let (store_mfn, store_port) = info.store;
-        let port = Port::from_start_info(store_port).expect("xenstore's port is a port");
+        let Ok(port) = Port::from_start_info(store_port) else {
+            console::last_words(format_args!("error: no event channel to xenstore"));
+            shutdown(ShutdownReason::Crash)
+        };
         let executor = Executor::default();
         grantflow_image(Boot {
             module,
             entered,
+            first_line,
             store: boot_xenstore(&executor.spawner(), page(store_mfn), port),
             spawner: executor.spawner(),
             executor,
@@ -167,11 +186,11 @@ impl Boot {
 /// Runs stage `S` on the machine, and ends the domain when it ends.
 pub fn run<S: Stage + 'static>(boot: Boot) -> ! {
     let store = boot.store.clone();
-    let entered = boot.entered;
+    let times = (boot.entered, boot.first_line);
     let module = boot.module;
     let command_line = boot.info.command_line;
     boot.run(async move {
-        let reason = match run_stage::<S>(&store, entered, command_line, module).await {
+        let reason = match run_stage::<S>(&store, times, command_line, module).await {
             Ok(reason) => reason,
             Err(message) => fail(&store, &message).await,
         };
@@ -182,7 +201,7 @@ pub fn run<S: Stage + 'static>(boot: Boot) -> ! {
 
 async fn run_stage<S: Stage + 'static>(
     store: &Client,
-    entered: Duration,
+    (entered, first_line): (Duration, Duration),
     command_line: Result<&'static str, crate::boot::CommandLineError>,
     module: &'static [u8],
 ) -> Result<ShutdownReason, String> {
@@ -202,13 +221,23 @@ async fn run_stage<S: Stage + 'static>(
     log::set_max_level(plan.log_level());
 
     let counted = store.clone();
-    let report = move || {
+    let report = move |waiting: Duration| {
+        let boot = stage::boot::Boot {
+            first_line: micros(first_line),
+            running: micros(time::now().saturating_sub(entered)),
+            waiting: micros(waiting),
+            round_trips: counted.round_trips().into(),
+            round_trip: micros(round_trip),
+        };
         log::info!(
-            "running {} us after entry, {} xenstore round trips, one took {} us",
-            time::now().saturating_sub(entered).as_micros(),
-            counted.round_trips(),
-            round_trip.as_micros(),
+            "running {} us after entry, {} us of them waiting; {} xenstore round trips, one took {} us",
+            boot.running,
+            boot.waiting,
+            boot.round_trips,
+            boot.round_trip,
         );
+        let node = format!("data/grantflow/{}", stage::boot::NODE);
+        drop(counted.write(&node, boot.to_string()));
     };
     let host = XenHost::new(store.clone(), orders, own, report);
     stage::runner::run::<S, _>(&plan, &host)
@@ -216,6 +245,10 @@ async fn run_stage<S: Stage + 'static>(
         .map_err(|error| error.to_string())?;
     log::info!("done; heap high-water {} bytes", heap_stats().high_water);
     Ok(host.orders().reason())
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Says why the domain ends, on the console and in xenstore.

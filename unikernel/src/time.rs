@@ -4,6 +4,7 @@
 //! takes its deadlines in it.
 
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::future::poll_fn;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -182,6 +183,47 @@ pub fn wake_sleepers() -> Option<Duration> {
         sleeper.waker.wake();
     }
     next
+}
+
+/// How long tasks have waited for others. Waits that overlap count once.
+#[derive(Default)]
+pub struct Waiting {
+    waits: Cell<u32>,
+    since: Cell<Duration>,
+    total: Cell<Duration>,
+}
+
+impl Waiting {
+    /// Runs `future`, and counts the time until it ends or is dropped.
+    pub async fn during<R>(&self, future: impl Future<Output = R>) -> R {
+        if self.waits.get() == 0 {
+            self.since.set(now());
+        }
+        self.waits.set(self.waits.get() + 1);
+        let _wait = Wait(self);
+        future.await
+    }
+
+    /// The time so far, that of waits that have not ended left out.
+    pub fn total(&self) -> Duration {
+        self.total.get()
+    }
+}
+
+struct Wait<'a>(&'a Waiting);
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let Waiting {
+            waits,
+            since,
+            total,
+        } = self.0;
+        waits.set(waits.get() - 1);
+        if waits.get() == 0 {
+            total.set(total.get() + now().saturating_sub(since.get()));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The platform of the crate `vchan` on Xen: its three traits over grants, event channels and xenstore.
 
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -15,7 +16,7 @@ use crate::events::{Port, PortError};
 use crate::executor::first;
 use crate::grants::{GrantError, Granted, Mapped};
 use crate::memory::Shared;
-use crate::time;
+use crate::time::{self, Waiting};
 use crate::xenstore::{self, Client, Errno, Permission};
 
 /// How often a sleeping endpoint asks Xen whether its peer still exists: a dead domain sends no event.
@@ -27,6 +28,7 @@ pub struct Meeting {
     own: u16,
     peer: u16,
     base: String,
+    waiting: Rc<Waiting>,
 }
 
 /// What kept a channel from being made.
@@ -74,6 +76,7 @@ impl Meeting {
     /// The place where domain `own`, the server, offers `edge` to domain `client`.
     pub fn as_server(store: &Client, own: u16, client: u16, edge: &str) -> Self {
         Self {
+            waiting: Rc::default(),
             store: store.clone(),
             own,
             peer: client,
@@ -84,10 +87,19 @@ impl Meeting {
     /// The place where domain `own`, a client, finds `edge` of domain `server`.
     pub fn as_client(store: &Client, own: u16, server: u16, edge: &str) -> Self {
         Self {
+            waiting: Rc::default(),
             store: store.clone(),
             own,
             peer: server,
             base: format!("/local/domain/{server}/data/vchan/{own}/{edge}"),
+        }
+    }
+
+    /// Has the time spent waiting for the server's keys counted there.
+    pub fn counting(self, waiting: &Rc<Waiting>) -> Self {
+        Self {
+            waiting: Rc::clone(waiting),
+            ..self
         }
     }
 
@@ -272,7 +284,7 @@ impl Rendezvous for Meeting {
             if let Some(keys) = read.answer().await? {
                 return Ok(keys);
             }
-            watch.changed().await?;
+            self.waiting.during(watch.changed()).await?;
             read = self.read_keys();
         }
     }

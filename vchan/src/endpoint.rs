@@ -362,13 +362,15 @@ fn read_grants<M: SharedMemory, E: core::error::Error>(
         .collect();
     // A page that stands for two places, be it in the rings or the control page, would let one of our own stores
     // change what we have checked.
-    let mut sorted = refs.clone();
-    sorted.extend([0, ring_ref]);
-    sorted.sort_unstable();
-    match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(twice) => Err(ConnectError::Grants(twice[0])),
-        None => Ok(refs),
+    // At most 512 of them: looking at every pair is quick, and a sort is much code.
+    let mut before = alloc::vec![0, ring_ref];
+    for &grant_ref in &refs {
+        if before.contains(&grant_ref) {
+            return Err(ConnectError::Grants(grant_ref));
+        }
+        before.push(grant_ref);
     }
+    Ok(refs)
 }
 
 impl<R: Rendezvous> ErrorType for Endpoint<R> {

@@ -29,6 +29,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use stage::decimal::Shortest;
 use stage::params::{Count, ParamError};
 use stage::senml::{ABSOLUTE_FROM, MAX_NAME, is_name};
 use stage::window::{Sample, Series, Summary, Tumbling};
@@ -301,15 +302,17 @@ fn report(
         let unit = if is_figure { unit } else { "count" };
         Some(Reading::number(record_name, summary.start, value?).in_unit(unit))
     });
-    if on_console {
-        out.print(&records.collect::<Vec<_>>());
-        return;
-    }
+    let mut line = Vec::new();
     for record in records {
-        // Names and times were checked when the series was admitted.
-        if out.emit(&record) != Verdict::Used {
+        if on_console {
+            line.push(record);
+        } else if out.emit(&record) != Verdict::Used {
+            // Names and times were checked when the series was admitted.
             log::error!("{}: a result cannot be sent", record.name);
         }
+    }
+    if on_console {
+        out.print(&line);
     }
 }
 
@@ -381,7 +384,7 @@ fn ranges(params: &Params<'_>) -> Result<Vec<Range>, ParamError> {
             let key = format!("max.{series}");
             return Err(ParamError::bad(
                 &key,
-                &format!("{}", range.max),
+                &format!("{}", Shortest(range.max)),
                 "at least min of the series",
             ));
         }

@@ -153,7 +153,21 @@ impl<'a> Row<'a> {
 
 /// The text of a field, doubled quotes made single; bytes that are no UTF-8 are replaced.
 pub fn text(field: &[u8]) -> String {
-    String::from_utf8_lossy(field).replace("\"\"", "\"")
+    let mut text = String::with_capacity(field.len());
+    for chunk in field.utf8_chunks() {
+        let mut quoted = false;
+        for c in chunk.valid().chars() {
+            // Of two quotes in a row the second one goes.
+            quoted = c == '"' && !quoted;
+            if c != '"' || quoted {
+                text.push(c);
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    text
 }
 
 #[cfg(test)]

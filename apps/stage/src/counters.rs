@@ -262,7 +262,7 @@ impl Counters {
 #[error("not counters; expected key=number pairs with one space between")]
 pub struct CountersError;
 
-fn pairs(text: &str) -> impl Iterator<Item = Result<(&str, u64), CountersError>> {
+pub(crate) fn pairs(text: &str) -> impl Iterator<Item = Result<(&str, u64), CountersError>> {
     text.split_ascii_whitespace().map(|pair| {
         let (key, value) = pair.split_once('=').ok_or(CountersError)?;
         Ok((key, value.parse().map_err(|_| CountersError)?))

@@ -7,7 +7,8 @@
 //! * [`senml`]: records on the wire (RFC 8428), [`time`]: their stamps;
 //! * [`params`] and [`module`]: what a stage is told at boot; [`plan`] checks both before anything runs;
 //! * [`runner`]: drives a stage over any [`runner::Host`], with back-pressure, gaps and an orderly end;
-//! * [`counters`] and [`state`]: what a stage says about itself while it runs;
+//! * [`boot`], [`counters`] and [`state`]: what a stage says about itself while it runs;
+//! * [`decimal`]: floats as text, exactly;
 //! * [`window`]: tumbling windows in event time; [`note`]: the ELF note an image carries;
 //! * `testing` (feature `testing`): a host in memory, to run whole pipelines in a test.
 //!
@@ -19,7 +20,9 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod boot;
 pub mod counters;
+pub mod decimal;
 pub mod function;
 pub mod module;
 pub mod note;

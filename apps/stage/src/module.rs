@@ -178,19 +178,19 @@ pub enum ModuleError {
     #[error("module: a damaged header in the archive; make it with tar --format=ustar")]
     Header,
     /// A file that has no meaning here.
-    #[error("module: {name:?} in the archive; it may hold params, data.csv and secret")]
+    #[error("module: \"{name}\" in the archive; it may hold params, data.csv and secret")]
     Unknown {
         /// The file's name.
         name: String,
     },
     /// A link or a device.
-    #[error("module: {name:?} in the archive is not a plain file")]
+    #[error("module: \"{name}\" in the archive is not a plain file")]
     NotAFile {
         /// The entry's name.
         name: String,
     },
     /// The same file twice.
-    #[error("module: {name:?} is in the archive twice")]
+    #[error("module: \"{name}\" is in the archive twice")]
     Twice {
         /// The file's name.
         name: String,

@@ -1,12 +1,14 @@
 //! What a stage was told to do: command line and module, read and checked before anything runs.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::function::{Setup, Stage};
 use crate::module::{Module, ModuleError};
 use crate::params::{
-    self, COMMON, Direction, Edge, MAX_EDGES, NETWORK, ParamError, Params, command_line,
+    COMMON, Direction, Edge, EdgeKind, MAX_EDGES, NETWORK, ParamError, ParamProblem, Parameter,
+    Params, command_line,
 };
 
 /// Everything a stage was told, checked against what `S` declares.
@@ -26,13 +28,24 @@ impl<'a> Plan<'a> {
     /// Reads the bytes of the command line (as far as a NUL) and of the boot module (empty where
     /// there is none).
     pub fn new<S: Stage>(command: &'a [u8], module: &'static [u8]) -> Result<Self, SetupError> {
-        let module = Module::parse(module)?;
-        let in_module = match module.params {
-            Some(bytes) => core::str::from_utf8(bytes).map_err(|_| ParamError::NotText)?,
-            None => "",
-        };
         let network = if S::NETWORK { NETWORK } else { &[] };
         let declared = COMMON.iter().chain(network).chain(S::PARAMETERS);
+        Self::read(command, module, declared.collect(), S::EDGES)
+    }
+
+    fn read(
+        command: &'a [u8],
+        module: &'static [u8],
+        declared: Vec<&'static Parameter>,
+        kinds: &[EdgeKind],
+    ) -> Result<Self, SetupError> {
+        let module = Module::parse(module)?;
+        let in_module = match module.params {
+            Some(bytes) => {
+                core::str::from_utf8(bytes).map_err(|_| ParamError::from(ParamProblem::NotText))?
+            }
+            None => "",
+        };
         let params = Params::parse_layers(&[in_module, command_line(command)?], declared)?;
         let plan = Self {
             inputs: params.edges(Direction::In)?,
@@ -40,28 +53,29 @@ impl<'a> Plan<'a> {
             params,
             module,
         };
-        plan.check_edges::<S>()?;
+        plan.check_edges(kinds)?;
         Ok(plan)
     }
 
-    fn check_edges<S: Stage>(&self) -> Result<(), ParamError> {
+    fn check_edges(&self, kinds: &[EdgeKind]) -> Result<(), ParamError> {
         let count = self.inputs.len() + self.outputs.len();
         if count > MAX_EDGES {
-            return Err(ParamError::TooManyEdges { count });
+            return Err(ParamProblem::TooManyEdges { count }.into());
         }
         let sides = [
             (Direction::In, self.inputs.len()),
             (Direction::Out, self.outputs.len()),
         ];
         for (direction, given) in sides {
-            let kind = S::EDGES.iter().find(|kind| kind.direction == direction);
+            let kind = kinds.iter().find(|kind| kind.direction == direction);
             if !kind.map_or(given == 0, |kind| kind.count.admits(given)) {
                 let takes = kind.map_or("none", |kind| kind.count.word());
-                return Err(ParamError::EdgeCount {
+                return Err(ParamProblem::EdgeCount {
                     direction,
                     given,
                     takes,
-                });
+                }
+                .into());
             }
         }
         Ok(())
@@ -99,11 +113,17 @@ impl<'a> Plan<'a> {
 pub enum SetupError {
     /// A parameter.
     #[error(transparent)]
-    Param(#[from] params::ParamError),
+    Param(#[from] ParamError),
     /// The boot module.
     #[error(transparent)]
-    Module(#[from] ModuleError),
+    Module(Box<ModuleError>),
     /// The function's own reason.
     #[error("{0}")]
     Function(String),
+}
+
+impl From<ModuleError> for SetupError {
+    fn from(error: ModuleError) -> Self {
+        Self::Module(Box::new(error))
+    }
 }

@@ -138,10 +138,7 @@ impl Machine {
     /// Frees what is free, in two steps: page tables for the frames that the builder left unmapped come from those it mapped.
     fn take_over_frames(&self, layout: &Layout, first: Pfn) -> Result<(), NoMemory> {
         let all = first.0..layout.nr_pages;
-        let mapped_end = all
-            .clone()
-            .find(|&pfn| !self.is_mapped(Pfn(pfn).address()))
-            .unwrap_or(all.end);
+        let mapped_end = self.mapped_end(all.clone());
         let give = |range: Range<usize>| {
             let module = layout.module.start.0..layout.module.end.0;
             for part in [
@@ -153,6 +150,20 @@ impl Machine {
         };
         give(all.start..mapped_end);
         self.extend_linear_map(mapped_end..all.end, give)
+    }
+
+    /// Where the frames of `all` that the builder mapped end: they come first.
+    fn mapped_end(&self, all: Range<usize>) -> usize {
+        let Range { mut start, mut end } = all;
+        while start < end {
+            let middle = start + (end - start) / 2;
+            if self.is_mapped(Pfn(middle).address()) {
+                start = middle + 1;
+            } else {
+                end = middle;
+            }
+        }
+        start
     }
 
     /// Maps `frames`, which the builder left unmapped: what shares an L1 table with mapped ones page by page, the rest by whole
@@ -216,8 +227,8 @@ impl Machine {
         Pfn(unsafe { entry.as_mut_ptr::<u64>().read_volatile() } as usize)
     }
 
-    /// The address at which a frame named by Xen, such as the console's, stands in the linear map.
-    pub fn linear_address(&self, mfn: Mfn) -> VirtAddr {
+    /// The address at which a frame named by Xen, such as the console's, stands in the linear map. Needs nothing set up.
+    pub fn linear_address(mfn: Mfn) -> VirtAddr {
         Self::pfn(mfn).address()
     }
 

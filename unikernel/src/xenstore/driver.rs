@@ -1,6 +1,6 @@
 //! The task that moves a connection's bytes over a [`Transport`].
 
-use alloc::rc::Rc;
+use alloc::{rc::Rc, vec::Vec};
 use core::{
     cell::RefCell,
     fmt,
@@ -50,8 +50,14 @@ pub(super) fn with<R>(shared: &Shared, action: impl FnOnce(&mut Connection) -> R
         let mut connection = shared.borrow_mut();
         (action(&mut connection), connection.take_woken())
     };
-    woken.into_iter().for_each(Waker::wake);
+    wake_all(woken);
     result
+}
+
+/// Not inlined: one copy serves every action.
+#[inline(never)]
+fn wake_all(woken: Vec<Waker>) {
+    woken.into_iter().for_each(Waker::wake);
 }
 
 /// The connection's task: moves bytes between client and transport. Dropped, it breaks the connection.

@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use stage::params::ParamError;
+use stage::decimal;
+use stage::params::{ParamError, ParamProblem};
 use stage::senml::{is_name, unit};
 use stage::time::StampError;
 use stage::{DropCause, Next, Outputs, Params, Reading, SetupError, Timestamp, Value, Verdict};
@@ -194,8 +195,7 @@ fn number(field: &[u8]) -> Result<Option<f64>, ()> {
     if field.is_empty() {
         return Ok(None);
     }
-    let text = core::str::from_utf8(field).map_err(drop)?;
-    text.parse().map(Some).map_err(drop)
+    decimal::parse(field).map(Some).ok_or(())
 }
 
 /// Which column is what, and where the rows begin.
@@ -282,9 +282,10 @@ fn name_columns(columns: &mut [Column], params: &Params<'_>) -> Result<(), Param
         let column = find_column(columns, "name", member)?;
         check_name(&format!("name.{member}"), name)?;
         if !column.name.is_empty() {
-            return Err(ParamError::Twice {
+            return Err(ParamProblem::Twice {
                 key: format!("name.{member}"),
-            });
+            }
+            .into());
         }
         column.name = name.to_owned();
     }
@@ -292,9 +293,10 @@ fn name_columns(columns: &mut [Column], params: &Params<'_>) -> Result<(), Param
         let column = find_column(columns, "unit", member)?;
         check_unit(&format!("unit.{member}"), text)?;
         if !column.unit.is_empty() {
-            return Err(ParamError::Twice {
+            return Err(ParamProblem::Twice {
                 key: format!("unit.{member}"),
-            });
+            }
+            .into());
         }
         column.unit = text.to_owned();
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::params::{Count, ParamError};
+use crate::params::{Count, ParamError, ParamProblem};
 use crate::{Setup, SetupError};
 use proptest::prelude::*;
 use std::vec;
@@ -17,7 +17,7 @@ impl Stage for Example {
     const NETWORK: bool = true;
 
     fn new(_: &Setup<'_>) -> Result<Self, SetupError> {
-        Err(ParamError::NotText.into())
+        Err(ParamError::from(ParamProblem::NotText).into())
     }
 }
 

@@ -4,8 +4,8 @@ use alloc::borrow::ToOwned;
 use alloc::format;
 use core::fmt;
 
-use super::ParamError;
 use super::kind::{FromParam, Size};
+use super::{ParamError, ParamProblem};
 
 /// The most edges of a stage: `SCHEDOP_poll` waits on 128 ports, and Xen's own need some.
 pub const MAX_EDGES: usize = 120;
@@ -131,9 +131,9 @@ impl Edge {
     pub(super) fn parse(direction: Direction, name: &str, value: &str) -> Result<Self, ParamError> {
         let key = || format!("{direction}.{name}");
         let Some(name) = EdgeName::new(name) else {
-            return Err(ParamError::EdgeName { key: key() });
+            return Err(ParamProblem::EdgeName { key: key() }.into());
         };
-        let (peer, ring) = Self::parse_value(value).ok_or_else(|| ParamError::BadValue {
+        let (peer, ring) = Self::parse_value(value).ok_or_else(|| ParamProblem::BadValue {
             key: key(),
             value: value.to_owned(),
             expected: Self::EXPECTED.to_owned(),
@@ -235,4 +235,18 @@ impl EdgeKind {
             help,
         }
     }
+}
+
+/// Whether any of these kinds is of the direction.
+pub(crate) const fn takes(mut kinds: &[EdgeKind], direction: Direction) -> bool {
+    while let [kind, rest @ ..] = kinds {
+        if matches!(
+            (kind.direction, direction),
+            (Direction::In, Direction::In) | (Direction::Out, Direction::Out)
+        ) {
+            return true;
+        }
+        kinds = rest;
+    }
+    false
 }

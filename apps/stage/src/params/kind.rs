@@ -6,6 +6,7 @@ use alloc::string::String;
 use core::time::Duration;
 
 use super::Edge;
+use crate::decimal;
 use crate::time::Timestamp;
 
 /// What the value of a parameter looks like.
@@ -110,7 +111,7 @@ impl FromParam<'_> for f64 {
     const EXPECTED: &'static str = "a decimal number";
 
     fn from_param(text: &str) -> Option<Self> {
-        text.parse().ok().filter(|number: &Self| number.is_finite())
+        decimal::parse(text.as_bytes()).filter(|number| number.is_finite())
     }
 }
 
@@ -122,7 +123,7 @@ impl FromParam<'_> for Duration {
             return Some(Self::ZERO);
         }
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = text.split_at(digits);
+        let (number, unit) = text.split_at_checked(digits)?;
         let number = u64::from_param(number)?;
         let nanos: u64 = match unit {
             "ns" => 1,
@@ -146,10 +147,12 @@ impl FromParam<'_> for Size {
     const EXPECTED: &'static str = "a number of bytes such as 4096, 16K or 1M";
 
     fn from_param(text: &str) -> Option<Self> {
-        let (number, factor) = match text.as_bytes().last()? {
-            b'K' | b'k' => (&text[..text.len() - 1], 1 << 10),
-            b'M' | b'm' => (&text[..text.len() - 1], 1 << 20),
-            _ => (text, 1),
+        let (number, factor) = if let Some(number) = text.strip_suffix(['K', 'k']) {
+            (number, 1 << 10)
+        } else if let Some(number) = text.strip_suffix(['M', 'm']) {
+            (number, 1 << 20)
+        } else {
+            (text, 1)
         };
         u64::from_param(number)?.checked_mul(factor).map(Self)
     }

@@ -10,9 +10,11 @@ mod kind;
 mod text;
 
 use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+pub(crate) use edge::takes;
 pub use edge::{
     Count, DEFAULT_RING, Direction, Edge, EdgeKind, EdgeName, MAX_DOMAIN, MAX_EDGES, MAX_RING,
     MIN_RING, Peer,
@@ -61,8 +63,8 @@ impl Parameter {
 
     /// What keys of a family begin with (`name.` for `name.COL`); `None` for a single key.
     pub fn family(&self) -> Option<&'static str> {
-        let dot = self.name.rfind('.')?;
-        let (prefix, placeholder) = self.name.split_at(dot + 1);
+        let dot = self.name.bytes().rposition(|b| b == b'.')?;
+        let (prefix, placeholder) = self.name.split_at_checked(dot + 1)?;
         placeholder
             .bytes()
             .all(|b| b.is_ascii_uppercase())
@@ -135,37 +137,42 @@ impl<'a> Params<'a> {
         texts: &[&'a str],
         declared: impl IntoIterator<Item = &'static Parameter>,
     ) -> Result<Self, ParamError> {
-        let mut params = Self {
+        let params = Self {
             given: Vec::new(),
             declared: declared.into_iter().collect(),
         };
+        params.take_layers(texts)
+    }
+
+    fn take_layers(mut self, texts: &[&'a str]) -> Result<Self, ParamError> {
         for text in texts {
             let mut layer: Vec<(&str, &str)> = Vec::new();
             for pair in text::pairs(text) {
                 let (key, value) = pair?;
-                params.check(key, value)?;
+                self.check(key, value)?;
                 if layer.iter().any(|(known, _)| *known == key) {
-                    return Err(ParamError::Twice {
+                    return Err(ParamProblem::Twice {
                         key: key.to_owned(),
-                    });
+                    }
+                    .into());
                 }
                 layer.push((key, value));
             }
-            params
-                .given
+            self.given
                 .retain(|(key, _)| !layer.iter().any(|(later, _)| later == key));
-            params.given.append(&mut layer);
+            self.given.append(&mut layer);
         }
-        Ok(params)
+        Ok(self)
     }
 
     fn check(&self, key: &str, value: &str) -> Result<(), ParamError> {
         let Some(parameter) = self.declared.iter().find(|p| p.matches(key)) else {
             let known: Vec<&str> = self.declared.iter().map(|p| p.name).collect();
-            return Err(ParamError::Unknown {
+            return Err(ParamProblem::Unknown {
                 key: key.to_owned(),
                 known: known.join(", "),
-            });
+            }
+            .into());
         };
         if parameter.kind.accepts(value) {
             Ok(())
@@ -201,10 +208,9 @@ impl<'a> Params<'a> {
     pub fn require<T: FromParam<'a>>(&self, key: &str) -> Result<T, ParamError> {
         self.get(key)?.ok_or_else(|| {
             let parameter = self.declared.iter().find(|p| p.matches(key));
-            ParamError::Missing {
-                key: key.to_owned(),
-                help: parameter.map_or("", |p| p.help),
-            }
+            let help = parameter.map_or("", |p| p.help);
+            let key = key.to_owned();
+            ParamProblem::Missing { key, help }.into()
         })
     }
 
@@ -253,14 +259,20 @@ pub fn command_line(bytes: &[u8]) -> Result<&str, ParamError> {
     let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
     let bytes = &bytes[..end];
     if bytes.len() >= COMMAND_LINE_LIMIT {
-        return Err(ParamError::Cut);
+        return Err(ParamProblem::Cut.into());
     }
-    core::str::from_utf8(bytes).map_err(|_| ParamError::NotText)
+    core::str::from_utf8(bytes).map_err(|_| ParamProblem::NotText.into())
 }
 
-/// A parameter that cannot be used; the message is one line.
+/// A parameter that cannot be used; the message is one line. Small, since most functions around
+/// parameters hand it on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ParamError {
+#[error("{0}")]
+pub struct ParamError(Box<ParamProblem>);
+
+/// What is wrong with a parameter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParamProblem {
     /// The command line has the greatest length that arrives, so it may have been cut.
     #[error(
         "the command line is 1023 bytes long, where xl cuts without a word: \
@@ -303,7 +315,7 @@ pub enum ParamError {
         known: String,
     },
     /// A value that is not of its parameter's kind, or that the function cannot use.
-    #[error("{key}: {value:?} is not {expected}")]
+    #[error("{key}: \"{value}\" is not {expected}")]
     BadValue {
         /// The key.
         key: String,
@@ -346,12 +358,27 @@ pub enum ParamError {
 
 impl ParamError {
     /// A value that a function cannot use; `expected` completes "is not".
+    #[cold]
     pub fn bad(key: &str, value: &str, expected: &str) -> Self {
-        Self::BadValue {
+        ParamProblem::BadValue {
             key: key.to_owned(),
             value: value.to_owned(),
             expected: expected.to_owned(),
         }
+        .into()
+    }
+
+    /// What is wrong.
+    pub fn problem(&self) -> &ParamProblem {
+        &self.0
+    }
+}
+
+impl From<ParamProblem> for ParamError {
+    #[cold]
+    #[inline(never)]
+    fn from(problem: ParamProblem) -> Self {
+        Self(Box::new(problem))
     }
 }
 

@@ -2,13 +2,13 @@
 
 use alloc::borrow::ToOwned;
 
-use super::ParamError;
+use super::{ParamError, ParamProblem};
 
 /// The pairs of a text, in order.
 pub(super) fn pairs(text: &str) -> impl Iterator<Item = Result<(&str, &str), ParamError>> {
     let mut rest = text;
     core::iter::from_fn(move || {
-        rest = rest.trim_start_matches(|c: char| c.is_ascii_whitespace());
+        rest = rest.trim_ascii_start();
         if rest.is_empty() {
             return None;
         }
@@ -21,37 +21,39 @@ pub(super) fn pairs(text: &str) -> impl Iterator<Item = Result<(&str, &str), Par
 
 /// The pair that `text` begins with, and what follows it.
 fn pair(text: &str) -> Result<(&str, &str, &str), ParamError> {
-    let word_end = text
-        .find(|c: char| c.is_ascii_whitespace())
-        .unwrap_or(text.len());
-    let key = match text.find('=') {
-        Some(equals) if (1..word_end).contains(&equals) => &text[..equals],
-        _ => {
-            return Err(ParamError::NoValue {
-                word: text[..word_end].to_owned(),
-            });
-        }
+    let space = |text: &str| {
+        let at = text.bytes().position(|b| b.is_ascii_whitespace());
+        at.unwrap_or(text.len())
     };
-    let value = &text[key.len() + 1..];
-    if let Some(quoted) = value.strip_prefix('"') {
-        let Some(close) = quoted.find('"') else {
-            return Err(ParamError::Unclosed {
-                key: key.to_owned(),
-            });
-        };
-        let after = &quoted[close + 1..];
-        if after.starts_with(|c: char| !c.is_ascii_whitespace()) {
-            return Err(ParamError::StrayQuote {
-                key: key.to_owned(),
-            });
-        }
-        return Ok((key, &quoted[..close], after));
-    }
-    let value = &text[key.len() + 1..word_end];
-    if value.contains('"') {
-        return Err(ParamError::StrayQuote {
+    let word_end = space(text);
+    let Some((key, value)) = text
+        .split_once('=')
+        .filter(|(key, _)| (1..word_end).contains(&key.len()))
+    else {
+        let word = text.get(..word_end).unwrap_or_default().to_owned();
+        return Err(ParamProblem::NoValue { word }.into());
+    };
+    let stray = || {
+        Err(ParamProblem::StrayQuote {
             key: key.to_owned(),
-        });
+        }
+        .into())
+    };
+    if let Some(quoted) = value.strip_prefix('"') {
+        let Some((content, after)) = quoted.split_once('"') else {
+            return Err(ParamProblem::Unclosed {
+                key: key.to_owned(),
+            }
+            .into());
+        };
+        if !after.is_empty() && space(after) > 0 {
+            return stray();
+        }
+        return Ok((key, content, after));
     }
-    Ok((key, value, &text[word_end..]))
+    let (value, after) = value.split_at_checked(space(value)).unwrap_or((value, ""));
+    if value.contains('"') {
+        return stray();
+    }
+    Ok((key, value, after))
 }

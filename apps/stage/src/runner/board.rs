@@ -1,7 +1,7 @@
 //! What the tasks of one stage share: the phase, the counters, the state that they add up to.
 
 use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
+use core::cell::{Cell, RefCell, RefMut};
 
 use super::host::{Events, Host};
 use super::signal::Signal;
@@ -137,8 +137,14 @@ impl<'a, H: Host> Board<'a, H> {
 
     /// Changes the counters of an edge.
     pub(super) fn count(&self, index: usize, change: impl FnOnce(&mut EdgeCounters)) {
-        change(&mut self.counters.borrow_mut()[index]);
+        change(&mut self.counters_of(index));
+    }
+
+    /// The counters of an edge, about to change. Not inlined: one copy serves every change.
+    #[inline(never)]
+    fn counters_of(&self, index: usize) -> RefMut<'_, EdgeCounters> {
         self.note(false);
+        RefMut::map(self.counters.borrow_mut(), |counters| &mut counters[index])
     }
 
     /// The function was called, and has perhaps emitted.

@@ -8,6 +8,7 @@ use embedded_io_async::Read as _;
 use super::board::{Board, Link, Phase};
 use super::host::{Host, OpenError, Reader};
 use super::signal::{first, yield_now};
+use super::stage::Ended;
 use crate::function::{Stage, Verdict};
 use crate::params::Edge;
 use crate::senml::{Item, Pack, PackError, StreamDecoder, StreamError};
@@ -52,7 +53,7 @@ impl<'a, S: Stage, H: Host> Input<'a, S, H> {
     }
 
     /// Runs until the stream has ended or the stage stops.
-    pub(super) async fn run(mut self) -> Result<(), OpenError> {
+    pub(super) async fn run(mut self) -> Result<Ended, OpenError> {
         let board = self.board;
         let mut connections = 0u64;
         loop {
@@ -70,7 +71,7 @@ impl<'a, S: Stage, H: Host> Input<'a, S, H> {
             }
         }
         board.set_link(self.index, Link::Ended);
-        Ok(())
+        Ok(Ended::Producer)
     }
 
     async fn lost(&mut self) {

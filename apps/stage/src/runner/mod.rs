@@ -12,6 +12,7 @@
 mod board;
 mod host;
 mod input;
+mod join;
 mod output;
 pub(crate) mod signal;
 mod source;

@@ -12,6 +12,7 @@ use super::DRAIN_PATIENCE;
 use super::board::{Board, Link, Phase};
 use super::host::{Host, OpenError, Writer};
 use super::signal::first;
+use super::stage::Ended;
 use crate::params::Edge;
 use crate::senml::{END_OF_STREAM, Sealed};
 
@@ -58,7 +59,7 @@ impl<'a, H: Host> Output<'a, H> {
     }
 
     /// Runs until everything is written and read, or is counted as lost.
-    pub(super) async fn run(mut self) -> Result<(), OpenError> {
+    pub(super) async fn run(mut self) -> Result<Ended, OpenError> {
         let board = self.board;
         let mut connections = 0u64;
         loop {
@@ -80,11 +81,7 @@ impl<'a, H: Host> Output<'a, H> {
             if outcome.is_ok() {
                 break;
             }
-            self.untold += self
-                .in_flight
-                .drain(..)
-                .map(|(_, readings)| readings)
-                .sum::<u64>();
+            self.untold += self.forget_in_flight();
             board.set_link(self.index, Link::Waiting);
             log::warn!(
                 "out.{}: its reader went away; waiting for a new one",
@@ -96,25 +93,17 @@ impl<'a, H: Host> Output<'a, H> {
         }
         self.discard().await;
         board.set_link(self.index, Link::Ended);
-        Ok(())
+        Ok(Ended::Consumer)
     }
 
     /// Counts what no reader will get: written and unread, untold, unwritten, and what is emitted
     /// until the function has finished.
     async fn discard(&mut self) {
         let board = self.board;
-        let mut lost = self.untold
-            + self
-                .in_flight
-                .drain(..)
-                .map(|(_, readings)| readings)
-                .sum::<u64>();
+        let mut lost = self.untold + self.forget_in_flight();
         loop {
-            lost += self
-                .sealed
-                .drain(self.next..)
-                .map(|pack| pack.readings)
-                .sum::<u64>();
+            let unwritten = self.sealed.iter().skip(self.next);
+            lost += unwritten.map(|pack| pack.readings).sum::<u64>();
             self.next = 0;
             self.sealed.clear();
             if self.take() {
@@ -132,6 +121,13 @@ impl<'a, H: Host> Output<'a, H> {
             );
         }
         board.count(self.index, |counters| counters.lost += lost);
+    }
+
+    /// The readings of the packs written and not consumed, which are not waited for any longer.
+    fn forget_in_flight(&mut self) -> u64 {
+        let readings = self.in_flight.iter().map(|(_, readings)| readings).sum();
+        self.in_flight.clear();
+        readings
     }
 
     fn has_work(&self) -> bool {

@@ -26,12 +26,18 @@ impl Signal {
             if condition() {
                 return Poll::Ready(());
             }
-            let mut waiting = self.waiting.borrow_mut();
-            if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-                waiting.push(context.waker().clone());
-            }
+            self.register(context.waker());
             Poll::Pending
         })
+    }
+
+    /// Not inlined: one copy serves every condition.
+    #[inline(never)]
+    fn register(&self, waker: &Waker) {
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.iter().any(|known| known.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
     }
 }
 

@@ -1,22 +1,18 @@
 //! One stage from its start to its end.
 
-use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::cell::RefCell;
-use core::future::Future;
-use core::pin::Pin;
-
-use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::board::{Board, Phase};
 use super::host::{Host, OpenError};
 use super::input::Input;
+use super::join::Join;
 use super::output::Output;
 use super::source;
 use crate::counters::Counters;
 use crate::function::{Outputs, Stage};
-use crate::params::Edge;
+use crate::params::{Direction, Edge, takes};
 use crate::plan::{Plan, SetupError};
 use crate::state::State;
 
@@ -55,7 +51,7 @@ async fn start<S: Stage, H: Host>(plan: &Plan<'_>, host: &H) -> Result<Counters,
 }
 
 /// Which task has ended.
-enum Ended {
+pub(super) enum Ended {
     /// One that brings readings.
     Producer,
     /// One that takes them away.
@@ -64,28 +60,25 @@ enum Ended {
     Helper,
 }
 
-type Task<'a> = Pin<Box<dyn Future<Output = Result<Ended, OpenError>> + 'a>>;
-
 async fn work<'a, S: Stage, H: Host>(
     board: &'a Board<'a, H>,
     function: &'a RefCell<S>,
     inputs: usize,
 ) -> Result<(), RunError> {
-    let mut tasks: FuturesUnordered<Task<'a>> = FuturesUnordered::new();
+    let mut tasks: Join<'a, Result<Ended, OpenError>> = Join::new();
     let output_count = board.outputs.borrow().edges.len();
-    for index in 0..inputs {
-        let input = Input::new(board, function, index);
-        tasks.push(Box::pin(async move {
-            input.run().await.map(|()| Ended::Producer)
-        }));
+    // A function that takes no edges of a direction has no code for them in its image.
+    if const { takes(S::EDGES, Direction::In) } {
+        for index in 0..inputs {
+            tasks.push(Input::new(board, function, index).run());
+        }
     }
-    for slot in 0..output_count {
-        let output = Output::new(board, inputs + slot, slot);
-        tasks.push(Box::pin(async move {
-            output.run().await.map(|()| Ended::Consumer)
-        }));
+    if const { takes(S::EDGES, Direction::Out) } {
+        for slot in 0..output_count {
+            tasks.push(Output::new(board, inputs + slot, slot).run());
+        }
     }
-    tasks.push(Box::pin(async move {
+    tasks.push(async move {
         source::run(board, function).await;
         // A function with inputs ends with them.
         Ok(if inputs == 0 {
@@ -93,20 +86,20 @@ async fn work<'a, S: Stage, H: Host>(
         } else {
             Ended::Helper
         })
-    }));
-    tasks.push(Box::pin(async move {
+    });
+    tasks.push(async move {
         source::console(board).await;
         Ok(Ended::Consumer)
-    }));
-    tasks.push(Box::pin(async move {
+    });
+    tasks.push(async move {
         board.host.stop_requested().await;
         board.stop();
         Ok(Ended::Helper)
-    }));
-    tasks.push(Box::pin(async move {
+    });
+    tasks.push(async move {
         board.publish_changes().await;
         Ok(Ended::Helper)
-    }));
+    });
     let (mut producers, mut consumers) = (inputs.max(1), output_count + 1);
     while consumers > 0 {
         match tasks.next().await.transpose()? {

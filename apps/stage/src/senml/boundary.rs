@@ -6,6 +6,7 @@
 //! used.
 
 use super::MAX_PACK;
+use super::cbor::Header;
 
 /// The deepest nesting: pack, record, decimal fraction and its array need four.
 const MAX_DEPTH: usize = 8;
@@ -58,6 +59,14 @@ impl Boundary {
     /// Goes on over `bytes`, which begin where the pack begins and have only grown since the last
     /// call. Returns the pack's length once all of it is there.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<Option<usize>, FramingError> {
+        match bytes.first() {
+            Some(first) if first >> 5 != 4 => Err(FramingError::NotAPack),
+            _ => self.walk(bytes),
+        }
+    }
+
+    /// The same for an item of any kind.
+    pub(super) fn walk(&mut self, bytes: &[u8]) -> Result<Option<usize>, FramingError> {
         loop {
             if self.position > MAX_PACK {
                 return Err(FramingError::TooLong);
@@ -76,9 +85,6 @@ impl Boundary {
     }
 
     fn step(&mut self, header: Header) -> Result<(), FramingError> {
-        if self.position == 0 && header.major != 4 {
-            return Err(FramingError::NotAPack);
-        }
         self.position += header.length;
         if header.is_break() {
             return self.close_open();
@@ -157,62 +163,6 @@ impl Boundary {
 
     fn top(&mut self) -> Option<&mut Frame> {
         self.frames.get_mut(self.depth.checked_sub(1)?)
-    }
-}
-
-/// The head of a CBOR item (RFC 8949, section 3).
-#[derive(Debug, Clone, Copy)]
-struct Header {
-    major: u8,
-    /// `None` for an indefinite length, and for a break.
-    argument: Option<u64>,
-    length: usize,
-}
-
-impl Header {
-    /// `Ok(None)` while some of its bytes are missing.
-    fn parse(bytes: &[u8]) -> Result<Option<Self>, FramingError> {
-        let Some((first, rest)) = bytes.split_first() else {
-            return Ok(None);
-        };
-        let (major, info) = (first >> 5, first & 0x1F);
-        let extra = match info {
-            0..=23 => {
-                let argument = Some(u64::from(info));
-                return Ok(Some(Self {
-                    major,
-                    argument,
-                    length: 1,
-                }));
-            }
-            24..=27 => 1 << (info - 24),
-            31 => {
-                return Ok(Some(Self {
-                    major,
-                    argument: None,
-                    length: 1,
-                }));
-            }
-            _ => return Err(FramingError::Malformed),
-        };
-        let Some(bytes) = rest.get(..extra) else {
-            return Ok(None);
-        };
-        let argument = bytes
-            .iter()
-            .fold(0, |number, byte| number << 8 | u64::from(*byte));
-        if first == &0xF8 && argument < 32 {
-            return Err(FramingError::Malformed);
-        }
-        Ok(Some(Self {
-            major,
-            argument: Some(argument),
-            length: 1 + extra,
-        }))
-    }
-
-    fn is_break(self) -> bool {
-        self.major == 7 && self.argument.is_none()
     }
 }
 

@@ -4,6 +4,7 @@ use alloc::string::String;
 use core::fmt::Write as _;
 
 use super::reading::{Reading, Value};
+use crate::decimal::Shortest;
 use crate::time::{NANOS_PER_SECOND, Timestamp};
 
 /// Appends a pack to `out` as one line, and returns how many readings it holds. JSON has no word for
@@ -83,7 +84,9 @@ fn common_beginning<'a>(pack: &[Reading<'a>]) -> &'a str {
         .bytes()
         .take(common)
         .rposition(|b| b":/._-".contains(&b));
-    divider.map_or("", |at| &first.name[..=at])
+    divider
+        .and_then(|at| first.name.get(..=at))
+        .unwrap_or_default()
 }
 
 /// A text and a comma, or nothing for an empty text.
@@ -95,13 +98,9 @@ fn field(out: &mut String, key: &str, text: &str) {
     }
 }
 
-/// The shortest decimal that reads back as the same number.
 fn number(out: &mut String, key: &str, value: f64) {
     // Writing into a String cannot fail.
-    let _ = match value.abs() {
-        0.0 | 1e-7..1e17 => write!(out, "\"{key}\":{value}"),
-        _ => write!(out, "\"{key}\":{value:e}"),
-    };
+    let _ = write!(out, "\"{key}\":{}", Shortest(value));
 }
 
 fn time(out: &mut String, time: Timestamp) {

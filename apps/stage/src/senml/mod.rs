@@ -12,6 +12,7 @@
 //! stream*.
 
 mod boundary;
+mod cbor;
 pub mod json;
 mod number;
 mod pack;

@@ -1,11 +1,8 @@
 //! Numbers of CBOR records: integers, floats and decimal fractions, and stamps made of them.
 
-use alloc::format;
-
-use minicbor::Decoder;
-use minicbor::data::{Tag, Type};
-
 use super::PackError;
+use super::cbor::{Reader, major};
+use crate::decimal;
 use crate::time::NANOS_PER_SECOND;
 
 /// The tag of a decimal fraction: an array of exponent and mantissa (RFC 8949, section 3.4.4).
@@ -24,21 +21,19 @@ pub(super) enum Number {
 }
 
 impl Number {
-    pub(super) fn decode(decoder: &mut Decoder<'_>) -> Result<Self, PackError> {
-        match decoder.datatype()? {
-            Type::F16 | Type::F32 | Type::F64 => Ok(Self::Float(decode_float(decoder)?)),
-            Type::Tag => Self::decode_decimal(decoder),
-            _ => Ok(Self::Integer(decoder.i64()?)),
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, PackError> {
+        if reader.is_float() {
+            return reader.float().map(Self::Float);
         }
-    }
-
-    fn decode_decimal(decoder: &mut Decoder<'_>) -> Result<Self, PackError> {
-        if decoder.tag()? != Tag::new(DECIMAL_FRACTION) || decoder.array()? != Some(2) {
+        if reader.major()? != major::TAG {
+            return reader.integer().map(Self::Integer);
+        }
+        if reader.tag()? != DECIMAL_FRACTION || reader.array()? != Some(2) {
             return Err(PackError::Number);
         }
         Ok(Self::Decimal {
-            exponent: decoder.i32()?,
-            mantissa: decoder.i64()?,
+            exponent: i32::try_from(reader.integer()?).map_err(|_| PackError::Cbor)?,
+            mantissa: reader.integer()?,
         })
     }
 
@@ -47,10 +42,7 @@ impl Number {
         match self {
             Self::Integer(number) => number as f64,
             Self::Float(number) => number,
-            // The text's parser rounds once, whatever the exponent; this reading allocates.
-            Self::Decimal { exponent, mantissa } => {
-                format!("{mantissa}e{exponent}").parse().unwrap_or(f64::NAN)
-            }
+            Self::Decimal { exponent, mantissa } => decimal::scaled(mantissa, exponent),
         }
     }
 
@@ -70,14 +62,6 @@ impl Number {
             }
         }
     }
-}
-
-fn decode_float(decoder: &mut Decoder<'_>) -> Result<f64, PackError> {
-    Ok(match decoder.datatype()? {
-        Type::F16 => f64::from(decoder.f16()?),
-        Type::F32 => f64::from(decoder.f32()?),
-        _ => decoder.f64()?,
-    })
 }
 
 /// A float of today's size in seconds resolves a quarter of a microsecond; rounding it to whole

@@ -2,9 +2,7 @@
 
 use alloc::string::String;
 
-use minicbor::Decoder;
-use minicbor::data::Type;
-
+use super::cbor::{Reader, major};
 use super::number::Number;
 use super::reading::{Reading, Value, is_name};
 use super::{ABSOLUTE_FROM_NANOS, SEQ, label};
@@ -30,10 +28,10 @@ impl<'b> Pack<'b> {
 
     /// The readings of the pack; stamps relative to now become absolute with `now`.
     pub fn readings(&self, now: Timestamp) -> Result<Readings<'b>, PackError> {
-        let mut decoder = Decoder::new(self.bytes);
-        let remaining = decoder.array()?;
+        let mut reader = Reader::new(self.bytes);
+        let remaining = reader.array()?;
         Ok(Readings {
-            decoder,
+            reader,
             remaining,
             now,
             base: Base::default(),
@@ -47,7 +45,7 @@ impl<'b> Pack<'b> {
 /// The readings of a pack, one after the other.
 #[derive(Debug)]
 pub struct Readings<'b> {
-    decoder: Decoder<'b>,
+    reader: Reader<'b>,
     /// Records still to come; `None` for an array of indefinite length.
     remaining: Option<u64>,
     now: Timestamp,
@@ -104,21 +102,21 @@ impl<'b> Readings<'b> {
         match &mut self.remaining {
             Some(0) => Ok(false),
             Some(_) => Ok(true),
-            None => Ok(self.decoder.datatype()? != Type::Break),
+            None => Ok(!self.reader.is_break()?),
         }
     }
 
     fn record(&mut self) -> Result<Fields<'b>, PackError> {
         let mut fields = Fields::default();
         let mut seen = 0u32;
-        let mut entries = self.decoder.map()?;
+        let mut entries = self.reader.map()?;
         while entries != Some(0) {
-            if entries.is_none() && self.decoder.datatype()? == Type::Break {
-                self.decoder.skip()?;
+            if entries.is_none() && self.reader.is_break()? {
+                self.reader.close()?;
                 break;
             }
-            match self.decoder.datatype()? {
-                Type::String => self.extension()?,
+            match self.reader.major()? {
+                major::TEXT => self.extension()?,
                 _ => self.field(&mut fields, &mut seen)?,
             }
             entries = entries.map(|count| count - 1);
@@ -128,21 +126,21 @@ impl<'b> Readings<'b> {
     }
 
     fn extension(&mut self) -> Result<(), PackError> {
-        let key = self.decoder.str()?;
+        let key = self.reader.text()?;
         if key == SEQ && self.first {
-            self.seq = Some(self.decoder.u64()?);
+            self.seq = Some(self.reader.unsigned()?);
             return Ok(());
         }
         if key.ends_with('_') {
             return Err(PackError::MustUnderstand);
         }
-        Ok(self.decoder.skip()?)
+        self.reader.skip()
     }
 
     fn field(&mut self, fields: &mut Fields<'b>, seen: &mut u32) -> Result<(), PackError> {
-        let key = self.decoder.i64()?;
+        let key = self.reader.integer()?;
         let Some(key) = i8::try_from(key).ok().filter(|key| (-6..=8).contains(key)) else {
-            return Ok(self.decoder.skip()?);
+            return self.reader.skip();
         };
         let bit = 1 << (key + 6);
         if *seen & bit != 0 {
@@ -150,15 +148,17 @@ impl<'b> Readings<'b> {
         }
         *seen |= bit;
         match key {
-            label::BASE_VERSION if self.decoder.i64()? > VERSION => return Err(PackError::Version),
-            label::BASE_NAME => self.base.name = self.decoder.str()?,
+            label::BASE_VERSION if self.reader.integer()? > VERSION => {
+                return Err(PackError::Version);
+            }
+            label::BASE_NAME => self.base.name = self.reader.text()?,
             label::BASE_TIME => self.base.nanos = self.nanos()?,
-            label::BASE_UNIT => self.base.unit = self.decoder.str()?,
+            label::BASE_UNIT => self.base.unit = self.reader.text()?,
             label::BASE_VALUE => self.base.value = self.number()?,
             label::BASE_SUM => self.base.sum = self.number()?,
-            label::NAME => fields.name = self.decoder.str()?,
+            label::NAME => fields.name = self.reader.text()?,
             label::TIME => fields.nanos = self.nanos()?,
-            label::UNIT => fields.unit = Some(self.decoder.str()?),
+            label::UNIT => fields.unit = Some(self.reader.text()?),
             label::SUM => fields.sum = Some(self.number()?),
             label::UPDATE_TIME => drop(self.number()?),
             label::VALUE | label::STRING_VALUE | label::BOOLEAN_VALUE | label::DATA_VALUE => {
@@ -174,19 +174,19 @@ impl<'b> Readings<'b> {
 
     fn value(&mut self, key: i8) -> Result<Value<'b>, PackError> {
         Ok(match key {
-            label::STRING_VALUE => Value::Text(self.decoder.str()?),
-            label::BOOLEAN_VALUE => Value::Boolean(self.decoder.bool()?),
-            label::DATA_VALUE => Value::Data(self.decoder.bytes()?),
+            label::STRING_VALUE => Value::Text(self.reader.text()?),
+            label::BOOLEAN_VALUE => Value::Boolean(self.reader.boolean()?),
+            label::DATA_VALUE => Value::Data(self.reader.bytes()?),
             _ => Value::Number(self.number()?),
         })
     }
 
     fn number(&mut self) -> Result<f64, PackError> {
-        Ok(Number::decode(&mut self.decoder)?.to_f64())
+        Ok(Number::decode(&mut self.reader)?.to_f64())
     }
 
     fn nanos(&mut self) -> Result<i64, PackError> {
-        Number::decode(&mut self.decoder)?
+        Number::decode(&mut self.reader)?
             .to_nanos()
             .ok_or(PackError::Time)
     }
@@ -274,10 +274,4 @@ pub enum PackError {
     /// An extension field that must be understood (its name ends with `_`), and is not.
     #[error("an extension field that must be understood")]
     MustUnderstand,
-}
-
-impl From<minicbor::decode::Error> for PackError {
-    fn from(_: minicbor::decode::Error) -> Self {
-        Self::Cbor
-    }
 }

@@ -1,14 +1,10 @@
 //! Writing packs: readings are gathered in packs, packs wait in one buffer until they are taken.
 
 use alloc::vec::Vec;
-use core::convert::Infallible;
 use core::mem;
 use core::ops::Range;
 
-use minicbor::Encoder;
-use minicbor::data::Tag;
-use minicbor::encode::Error;
-
+use super::cbor::{Writer, major};
 use super::number::DECIMAL_FRACTION;
 use super::reading::{Reading, Value, is_name};
 use super::{ABSOLUTE_FROM_NANOS, MAX_PACK, SEQ, label};
@@ -121,9 +117,7 @@ impl PackQueue {
         let name_is_base = self.bytes.get(open.base_name.clone()) == Some(reading.name.as_bytes());
         let base_name = (!name_is_base).then_some(reading.name);
         let seq = (open.readings == 0).then_some(self.seq);
-        // A vector takes every byte, so there is no error to see.
-        let _: Result<(), Error<Infallible>> =
-            record(&mut self.bytes, reading, base_name, seq, open);
+        record(&mut self.bytes, reading, base_name, seq, open);
         open.readings += 1;
         self.bytes.len() - open.start
     }
@@ -173,7 +167,7 @@ fn record(
     base_name: Option<&str>,
     seq: Option<u64>,
     open: &mut Open,
-) -> Result<(), Error<Infallible>> {
+) {
     let past_base = reading.time.nanos() - open.base_time * NANOS_PER_SECOND;
     let first = seq.is_some();
     let fields = 1
@@ -181,69 +175,65 @@ fn record(
         + 2 * u64::from(first)
         + u64::from(!reading.unit.is_empty())
         + u64::from(past_base != 0);
-    let mut encoder = Encoder::new(bytes);
-    encoder.map(fields)?;
+    let mut writer = Writer(bytes);
+    writer.header(major::MAP, fields);
     if let Some(name) = base_name {
-        encoder.i8(label::BASE_NAME)?.str(name)?;
-        let end = encoder.writer().len();
+        writer.integer(label::BASE_NAME.into());
+        writer.text(name);
+        let end = writer.0.len();
         open.base_name = end - name.len()..end;
     }
     if first {
-        encoder.i8(label::BASE_TIME)?.i64(open.base_time)?;
+        writer.integer(label::BASE_TIME.into());
+        writer.integer(open.base_time);
     }
     if let Some(seq) = seq {
-        encoder.str(SEQ)?.u64(seq)?;
+        writer.text(SEQ);
+        writer.header(major::UNSIGNED, seq);
     }
     if !reading.unit.is_empty() {
-        encoder.i8(label::UNIT)?.str(reading.unit)?;
+        writer.integer(label::UNIT.into());
+        writer.text(reading.unit);
     }
     if past_base != 0 {
-        encoder.i8(label::TIME)?;
-        seconds(&mut encoder, past_base)?;
+        writer.integer(label::TIME.into());
+        seconds(&mut writer, past_base);
     }
-    value(&mut encoder, &reading.value)
+    value(&mut writer, &reading.value);
 }
 
 /// A span in seconds: an integer, or a decimal fraction of milli-, micro- or nanoseconds.
-fn seconds(encoder: &mut Encoder<&mut Vec<u8>>, nanos: i64) -> Result<(), Error<Infallible>> {
+fn seconds(writer: &mut Writer<'_>, nanos: i64) {
     if nanos % NANOS_PER_SECOND == 0 {
-        encoder.i64(nanos / NANOS_PER_SECOND)?;
-        return Ok(());
+        writer.integer(nanos / NANOS_PER_SECOND);
+        return;
     }
     let (exponent, unit) = match nanos {
         _ if nanos % 1_000_000 == 0 => (-3, 1_000_000),
         _ if nanos % 1_000 == 0 => (-6, 1_000),
         _ => (-9, 1),
     };
-    encoder
-        .tag(Tag::new(DECIMAL_FRACTION))?
-        .array(2)?
-        .i8(exponent)?
-        .i64(nanos / unit)?;
-    Ok(())
+    writer.header(major::TAG, DECIMAL_FRACTION);
+    writer.header(major::ARRAY, 2);
+    writer.integer(exponent);
+    writer.integer(nanos / unit);
 }
 
-fn value(encoder: &mut Encoder<&mut Vec<u8>>, value: &Value<'_>) -> Result<(), Error<Infallible>> {
-    match value {
-        Value::Number(number) => float(encoder.i8(label::VALUE)?, *number)?,
-        Value::Sum(number) => float(encoder.i8(label::SUM)?, *number)?,
-        Value::Boolean(truth) => drop(encoder.i8(label::BOOLEAN_VALUE)?.bool(*truth)?),
-        Value::Text(text) => drop(encoder.i8(label::STRING_VALUE)?.str(text)?),
-        Value::Data(data) => drop(encoder.i8(label::DATA_VALUE)?.bytes(data)?),
-    }
-    Ok(())
-}
-
-/// The shorter of the two widths that hold the number exactly. A NaN equals nothing and so stays
-/// wide.
-fn float(encoder: &mut Encoder<&mut Vec<u8>>, number: f64) -> Result<(), Error<Infallible>> {
-    let short = number as f32;
-    if f64::from(short) == number {
-        encoder.f32(short)?
-    } else {
-        encoder.f64(number)?
+fn value(writer: &mut Writer<'_>, value: &Value<'_>) {
+    let label = match value {
+        Value::Number(_) => label::VALUE,
+        Value::Sum(_) => label::SUM,
+        Value::Boolean(_) => label::BOOLEAN_VALUE,
+        Value::Text(_) => label::STRING_VALUE,
+        Value::Data(_) => label::DATA_VALUE,
     };
-    Ok(())
+    writer.integer(label.into());
+    match value {
+        Value::Number(number) | Value::Sum(number) => writer.float(*number),
+        Value::Boolean(truth) => writer.boolean(*truth),
+        Value::Text(text) => writer.text(text),
+        Value::Data(data) => writer.bytes(data),
+    }
 }
 
 /// Why SenML cannot carry a reading.
