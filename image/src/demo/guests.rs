@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use stage::boot::Boot;
 use stage::counters::{Counters, STAGE_NODE};
 use stage::params::Direction;
 
@@ -72,6 +73,16 @@ impl<'t, T: Tools> Guests<'t, T> {
             .read(&format!("/local/domain/{domain}/data/grantflow/state"))
             .ok()
             .flatten()
+    }
+
+    /// How the stage of a domain came up; `None` where it has not told.
+    pub fn boot(&self, domain: DomId) -> Option<Boot> {
+        let path = format!(
+            "/local/domain/{domain}/data/grantflow/{}",
+            stage::boot::NODE
+        );
+        let text = XenStore::new(self.tools).read(&path).ok().flatten()?;
+        Boot::parse(&text).ok()
     }
 
     /// Everything that the stage of a domain has counted.

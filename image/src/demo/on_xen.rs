@@ -14,7 +14,7 @@ use super::error::DemoError;
 use super::figures;
 use super::guests::Guests;
 use super::reader::{ForeignReader, Heard};
-use super::report::{EdgeReport, Report, StageReport};
+use super::report::{BootReport, EdgeReport, Report, StageReport};
 use super::results::{Arrived, Results};
 use super::stages::{EdgePlan, End, RESULT_EDGE, StagePlan};
 use super::verify;
@@ -397,6 +397,7 @@ impl Demo<'_> {
             readings_out: counted.stage.out,
             dropped: dropped.filter(|(_, count)| *count > 0).collect(),
             heap_high_water: counted.stage.heap_high_water,
+            boot: self.guests.boot(one.domain.id).map(BootReport::from),
         })
     }
 }

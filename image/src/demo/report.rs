@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use stage::boot::Boot;
 
 use super::figures::EdgeFigures;
 use super::stages::{End, Pipeline};
@@ -51,6 +52,35 @@ pub struct StageReport {
     pub dropped: Vec<(String, u64)>,
     /// The most heap in use, in bytes.
     pub heap_high_water: u64,
+    /// How it came up, where it has told.
+    pub boot: Option<BootReport>,
+}
+
+/// How a stage came up; times in microseconds of guest time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct BootReport {
+    /// From its first instruction to its first line.
+    pub first_line_us: u64,
+    /// From its first instruction to `running`, the waiting for others left out.
+    pub running_us: u64,
+    /// How long it waited for others: dom0's word, or a peer.
+    pub waiting_us: u64,
+    /// Xenstore round trips, one after the other.
+    pub xenstore_round_trips: u64,
+    /// How long the first of them took.
+    pub round_trip_us: u64,
+}
+
+impl From<Boot> for BootReport {
+    fn from(boot: Boot) -> Self {
+        Self {
+            first_line_us: boot.first_line,
+            running_us: boot.own(),
+            waiting_us: boot.waiting,
+            xenstore_round_trips: boot.round_trips,
+            round_trip_us: boot.round_trip,
+        }
+    }
 }
 
 /// One edge.
@@ -146,6 +176,14 @@ impl fmt::Display for Report {
         writeln!(f)?;
         writeln!(
             f,
+            "stage        first line      running   xenstore round trips   one of them"
+        )?;
+        for stage in &self.stages {
+            write_boot(f, stage)?;
+        }
+        writeln!(f)?;
+        writeln!(
+            f,
             "edge                     messages  readings     lost       bytes  sends/1,000 messages"
         )?;
         for edge in &self.edges {
@@ -220,6 +258,21 @@ fn write_stage(f: &mut fmt::Formatter<'_>, stage: &StageReport) -> fmt::Result {
         Thousands(stage.used),
         Thousands(stage.readings_out),
         dropped
+    )
+}
+
+fn write_boot(f: &mut fmt::Formatter<'_>, stage: &StageReport) -> fmt::Result {
+    let Some(boot) = stage.boot else {
+        return writeln!(f, "{:<11} told nothing of its boot", stage.name);
+    };
+    writeln!(
+        f,
+        "{:<11} {:>8} us {:>9} us {:>22} {:>10} us",
+        stage.name,
+        Thousands(boot.first_line_us),
+        Thousands(boot.running_us),
+        boot.xenstore_round_trips,
+        Thousands(boot.round_trip_us)
     )
 }
 
@@ -313,6 +366,13 @@ mod tests {
                 readings_out: 26_276,
                 dropped: vec![("empty".into(), 1)],
                 heap_high_water: 41_000,
+                boot: Some(BootReport {
+                    first_line_us: 312,
+                    running_us: 8_500,
+                    waiting_us: 12_000,
+                    xenstore_round_trips: 5,
+                    round_trip_us: 1_300,
+                }),
             }],
             edges: vec![EdgeReport {
                 name: "weather".into(),

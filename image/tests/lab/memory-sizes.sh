@@ -8,7 +8,7 @@ for size in 1 2 4 64 256; do
 done
 for size in 1 2 4 64 256; do
   wait_powered_off "m$size"
-  wait_console "m$size" "grantflow [0-9.]+: entered .* $((size * 1024)) KiB of memory"
+  wait_console "m$size" "(^| )$((size * 1024)) KiB of memory"
   free=$(grep -aoE '[0-9]+ KiB free' "$(console "m$size")" | cut -d' ' -f1)
   heap=$(read_key "m$size" data/probe/heap | cut -d' ' -f1)
   # The list of blocks, and what the allocator rounds up, are not counted in the blocks' bytes.

@@ -1,0 +1,33 @@
+//! The image `probe`: does one thing on request (`do=`), says how it went, and ends. For the lab's tests.
+//!
+//! What it finds out stands on its console, one line each, and in xenstore under `data/probe/`.
+//!
+//! | room | what it does |
+//! |---|---|
+//! | [`faults`] | ends badly: panic, page fault, stack overflow, invalid opcode |
+//! | [`limits`] | uses up the heap, grants, ports, and gives them back |
+//! | [`output`] | floods the console; waits for room on it |
+//! | [`machine`] | clocks, random bytes, Hermit's `sys_*` calls |
+//! | [`store`] | each kind of xenstore request |
+//! | [`channel`] | sends, receives and echoes bytes over vchan |
+//! | [`stream`] | the bytes that are sent, and their checksum |
+//! | [`function`] | a stage like any other: counts what comes, emits what it is told |
+#![no_std]
+
+extern crate alloc;
+
+pub mod channel;
+pub mod faults;
+pub mod function;
+pub mod limits;
+pub mod machine;
+pub mod output;
+pub mod store;
+pub mod stream;
+
+mod report;
+mod run;
+
+pub use function::Probe;
+pub use report::Report;
+pub use run::main;

@@ -1,0 +1,21 @@
+#!/bin/bash
+# A domain destroyed while a peer has its pages mapped is gone soon: the peer lets go of them, and nothing is left
+# timeout: 400
+. "$JOB/lab/lib.sh"
+
+leak_snapshot "$CONFIGS/before"
+for round in 1 2; do
+  probe "reader$round" 4 "in.e=?"
+  probe "writer$round" 4 "count=1000000 every=20ms out.e=?"
+  peer "writer$round" e "$(domid "reader$round")"
+  peer "reader$round" e "$(domid "writer$round")"
+  wait_state "writer$round" running
+  wait_state "reader$round" running
+  xl destroy "${PREFIX}reader$round" || fail "xl destroy failed"
+  # While the writer maps its pages, a domain without a name stays in the list.
+  no_zombie() { ! xl list | grep -qE '\(null\)|d- '; }
+  until_true "$PATIENCE" no_zombie || fail "round $round: the writer keeps the dead reader: $(xl list | tail -n 1)"
+  [ "$(state "writer$round")" != running ] || fail "round $round: the writer believes that its reader is there"
+  xl destroy "${PREFIX}writer$round" || fail "xl destroy failed"
+done
+leak_check "$CONFIGS/before"
