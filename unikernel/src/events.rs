@@ -27,7 +27,6 @@ static PORTS: Mutex<Vec<PortState>> = Mutex::new(Vec::new());
 struct PortState {
     port: u32,
     events: u64,
-    sent: u64,
     waiting: Vec<Waker>,
 }
 
@@ -92,7 +91,6 @@ impl Port {
         ports.push(PortState {
             port,
             events: 0,
-            sent: 0,
             waiting: Vec::new(),
         });
         drop(ports);
@@ -112,9 +110,6 @@ impl Port {
     /// than that. With nobody there any more it does nothing; [`Self::is_bound`] tells.
     pub fn notify(&self) {
         let _ = hypercall::evtchn_send(self.0);
-        if let Some(state) = self.state(&mut PORTS.lock()) {
-            state.sent += 1;
-        }
     }
 
     /// Events seen so far. Several may have been merged into one.
@@ -128,11 +123,6 @@ impl Port {
         drop(ports);
         woken.into_iter().for_each(Waker::wake);
         count
-    }
-
-    /// Events sent so far.
-    pub fn sent_count(&self) -> u64 {
-        self.state(&mut PORTS.lock()).map_or(0, |state| state.sent)
     }
 
     /// Waits until [`Self::event_count`] is no longer `seen`. A task that is polled for another reason goes on waiting here, so

@@ -4,13 +4,13 @@
 //! (`xen/include/public`, interface version 0x00040e00).
 
 pub use xen_sys::{
-    __HYPERVISOR_console_io, __HYPERVISOR_event_channel_op, __HYPERVISOR_grant_table_op,
-    __HYPERVISOR_mmu_update, __HYPERVISOR_sched_op, __HYPERVISOR_set_trap_table,
-    __HYPERVISOR_update_va_mapping, EVTCHNOP_alloc_unbound, EVTCHNOP_bind_interdomain,
-    EVTCHNOP_close, EVTCHNOP_send, EVTCHNOP_status, MMU_NORMAL_PT_UPDATE, SCHEDOP_poll,
-    SCHEDOP_shutdown, SHUTDOWN_crash, SHUTDOWN_poweroff, SHUTDOWN_reboot, SIF_MOD_START_PFN,
-    evtchn_alloc_unbound, evtchn_bind_interdomain, evtchn_close, evtchn_send, evtchn_status,
-    mmu_update, sched_shutdown, shared_info, start_info, trap_info, vcpu_info, vcpu_time_info,
+    __HYPERVISOR_event_channel_op, __HYPERVISOR_grant_table_op, __HYPERVISOR_mmu_update,
+    __HYPERVISOR_sched_op, __HYPERVISOR_set_trap_table, __HYPERVISOR_update_va_mapping,
+    EVTCHNOP_alloc_unbound, EVTCHNOP_bind_interdomain, EVTCHNOP_close, EVTCHNOP_send,
+    EVTCHNOP_status, MMU_NORMAL_PT_UPDATE, SCHEDOP_poll, SCHEDOP_shutdown, SHUTDOWN_crash,
+    SHUTDOWN_poweroff, SHUTDOWN_reboot, SIF_MOD_START_PFN, evtchn_alloc_unbound,
+    evtchn_bind_interdomain, evtchn_close, evtchn_send, evtchn_status, mmu_update, sched_shutdown,
+    shared_info, start_info, trap_info, vcpu_info, vcpu_time_info,
 };
 
 /// A page: the unit of mapping and of granting.
@@ -23,10 +23,6 @@ pub const UVMF_INVLPG: u64 = 2;
 pub const MACH2PHYS_VIRT_START: u64 = 0xffff_8000_0000_0000;
 /// The flat code selector that Xen gives a 64-bit PV kernel (`arch-x86/xen-x86_64.h`).
 pub const FLAT_KERNEL_CS: u16 = 0xe033;
-/// `console_io`: write to Xen's own console (`xen.h`).
-pub const CONSOLEIO_WRITE: u64 = 0;
-/// `evtchn_status.status`: the port is not connected, but waits for a peer (`event_channel.h`).
-pub const EVTCHNSTAT_UNBOUND: u32 = 1;
 /// `evtchn_status.status`: the port is connected to another domain (`event_channel.h`).
 pub const EVTCHNSTAT_INTERDOMAIN: u32 = 2;
 /// Ports of the two-level event-channel ABI: 64 words of 64 bits (`event_channel.h`).
@@ -61,8 +57,6 @@ pub const GNTST_OKAY: i16 = 0;
 pub const GNTST_EAGAIN: i16 = -12;
 /// Grant entry type: the grantee may map the frame (`grant_table.h`).
 pub const GTF_PERMIT_ACCESS: u16 = 1;
-/// The grantee may only read (`grant_table.h`).
-pub const GTF_READONLY: u16 = 4;
 /// Set by Xen while the grantee has the frame mapped for reading (`grant_table.h`).
 pub const GTF_READING: u16 = 8;
 /// Set by Xen while the grantee has the frame mapped for writing (`grant_table.h`).

@@ -11,6 +11,7 @@ use flate2::write::GzEncoder;
 
 use super::cpio::Archive;
 use super::error::LabError;
+use super::job::entries;
 use super::libraries::{self, Search};
 use super::modules;
 
@@ -207,19 +208,7 @@ impl Root<'_> {
 
     fn copy_folder(&mut self, tree: &Path, path: &str) -> Result<(), LabError> {
         let folder = tree.join(path);
-        let mut entries: Vec<PathBuf> = fs::read_dir(&folder)
-            .map_err(LabError::file(&folder))?
-            .flatten()
-            .map(|entry| entry.path())
-            .collect();
-        entries.sort();
-        for entry in entries {
-            let Some(name) = entry
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-            else {
-                continue;
-            };
+        for (name, entry) in entries(&folder)? {
             let place = format!("{path}/{name}");
             let meta = entry.symlink_metadata().map_err(LabError::file(&entry))?;
             if meta.is_dir() {

@@ -97,19 +97,7 @@ impl Job {
 
     /// Adds a copy of a whole folder at `/job/PLACE`; links are followed.
     pub fn folder(&mut self, place: &str, source: &Path) -> Result<(), LabError> {
-        let mut entries: Vec<PathBuf> = fs::read_dir(source)
-            .map_err(LabError::file(source))?
-            .flatten()
-            .map(|entry| entry.path())
-            .collect();
-        entries.sort();
-        for entry in entries {
-            let Some(name) = entry
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-            else {
-                continue;
-            };
+        for (name, entry) in entries(source)? {
             let below = if place.is_empty() {
                 name
             } else {
@@ -206,6 +194,21 @@ pub(super) fn token() -> Result<String, LabError> {
     };
     let bytes = read().map_err(LabError::file("/dev/urandom"))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Names and paths of what a folder holds, in order, so that archives of the same things are the same.
+pub(super) fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, LabError> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
+        .map_err(LabError::file(folder))?
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    paths.sort();
+    let named = |path: PathBuf| {
+        let name = path.file_name()?.to_string_lossy().into_owned();
+        Some((name, path))
+    };
+    Ok(paths.into_iter().filter_map(named).collect())
 }
 
 #[cfg(test)]
