@@ -27,7 +27,7 @@ pub enum LabError {
     },
     /// The release at hand has no such package.
     #[error(
-        "apt knows no package {0}: run `apt-get update` as root; the lab needs Debian 12 or later for amd64"
+        "the apt sources of this machine have no package {0}: the lab needs main of Debian 12 or later for amd64"
     )]
     NoPackage(String),
     /// A downloaded package lacks what the lab needs from it.

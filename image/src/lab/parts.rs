@@ -8,7 +8,7 @@ use std::process::Command;
 use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
 
-use super::apt::{self, Package};
+use super::apt::{Apt, Package};
 use super::dom0;
 use super::error::LabError;
 use crate::progress::{Bytes, Progress};
@@ -152,26 +152,23 @@ fn fetch(cache: &Path, progress: &Progress) -> Result<(), LabError> {
         "fetching the lab's parts into {} (once)",
         cache.display()
     ));
-    let packages = match look_up() {
-        Err(LabError::NoPackage(_)) if rustix::process::geteuid().is_root() => {
-            progress.say("apt has no package lists: running apt-get update");
-            run("apt-get", &["update", "-qq"], "; is there a network?")?;
-            look_up()?
-        }
-        other => other?,
-    };
     let work = tempfile::Builder::new()
         .prefix("new-")
         .tempdir_in(cache)
         .map_err(LabError::file(cache))?;
+    let lists = work.path().join("apt");
+    let apt = Apt::update(&lists, progress)?;
+    let packages = look_up(&apt)?;
     let downloads = work.path().join("debs");
     let tree = work.path().join("tree");
     for folder in [&downloads, &tree] {
         fs::create_dir(folder).map_err(LabError::file(folder))?;
     }
-    apt::download(&packages, &downloads, progress)?;
+    apt.download(&packages, &downloads, progress)?;
     unpack(&downloads, &tree, progress)?;
-    fs::remove_dir_all(&downloads).map_err(LabError::file(&downloads))?;
+    for folder in [&downloads, &lists] {
+        fs::remove_dir_all(folder).map_err(LabError::file(folder))?;
+    }
 
     progress.say("building dom0's initramfs");
     let kernel = take_kernel(&tree, &work.path().join("vmlinuz"))?;
@@ -209,10 +206,10 @@ fn fetch(cache: &Path, progress: &Progress) -> Result<(), LabError> {
 }
 
 /// The roots for this release: Xen's and the kernel's versions come from the packages that depend on the newest.
-fn look_up() -> Result<Vec<Package>, LabError> {
+fn look_up(apt: &Apt) -> Result<Vec<Package>, LabError> {
     let mut roots: Vec<String> = ROOTS.iter().map(|name| (*name).to_owned()).collect();
     let newest = |of: &str, prefixes: &[&str]| -> Result<Vec<String>, LabError> {
-        let names = apt::depends(&[of.to_owned()])?;
+        let names = apt.depends(&[of.to_owned()])?;
         let pick = |prefix: &&str| {
             let found = names.iter().find(|name| {
                 name.starts_with(*prefix) && name.contains(|c: char| c.is_ascii_digit())
@@ -228,7 +225,7 @@ fn look_up() -> Result<Vec<Package>, LabError> {
         &["xen-hypervisor-", "xen-utils-"],
     )?);
     roots.extend(newest("linux-image-amd64", &["linux-image-"])?);
-    apt::closure(&roots)
+    apt.closure(&roots)
 }
 
 fn unpack(downloads: &Path, tree: &Path, progress: &Progress) -> Result<(), LabError> {
