@@ -42,7 +42,7 @@ mod guest {
     use core::panic::PanicInfo;
     use core::slice;
 
-    use super::{Boot, Client, Duration, Executor, Spawner, StartInfo};
+    use super::{Boot, Client, Executor, Spawner, StartInfo};
     use crate::events::Port;
     use crate::hypercall::{ShutdownReason, shutdown};
     use crate::memory::{Layout, Machine, Mfn, NoMemory, Shared};
@@ -76,12 +76,8 @@ mod guest {
                 shutdown(ShutdownReason::Crash)
             }
         };
-        let since_entry = |tsc: u64| {
-            let ticks = tsc.saturating_sub(entry_tsc);
-            Duration::from_nanos(time::pvclock().duration(ticks))
-        };
-        let first_line = since_entry(first_line_tsc);
-        let entered = time::now().saturating_sub(since_entry(cpu::rdtsc()));
+        let first_line = time::between(entry_tsc, first_line_tsc);
+        let entered = time::now().saturating_sub(time::between(entry_tsc, cpu::rdtsc()));
         match Port::from_start_info(console_port) {
             Ok(port) => console::start(console_page, port),
             Err(_) => shutdown(ShutdownReason::Crash),

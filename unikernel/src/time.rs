@@ -36,10 +36,13 @@ pub struct PvClock {
 }
 
 impl PvClock {
-    /// System time, in nanoseconds, at counter value `tsc`. A counter before the timestamp counts as the timestamp.
+    /// System time, in nanoseconds, at counter value `tsc`. A counter a little before the timestamp counts as the timestamp.
     pub fn at(&self, tsc: u64) -> u64 {
-        let ticks = tsc.saturating_sub(self.tsc_timestamp);
-        self.system_time.wrapping_add(self.duration(ticks))
+        // Modulo 2^64: where Xen emulates the counter, it begins at 0 with the domain, and the timestamp of a young one, taken
+        // before that, is negative.
+        let ticks = tsc.wrapping_sub(self.tsc_timestamp).cast_signed().max(0);
+        self.system_time
+            .wrapping_add(self.duration(ticks.cast_unsigned()))
     }
 
     /// Nanoseconds that `ticks` of the counter take.
@@ -78,12 +81,12 @@ fn clock() -> &'static Shared {
     CLOCK.get().expect("the clock is started before it is read")
 }
 
-/// The current parameters of the clock.
-pub fn pvclock() -> PvClock {
+/// The current parameters of the clock, and the counter of the CPU that they are for.
+fn pvclock() -> (PvClock, u64) {
     let page = clock();
     let u64_at = |field| page.load_u64(TIME + field, Ordering::Relaxed);
     consistent(page, TIME + offset_of!(vcpu_time_info, version), || {
-        PvClock {
+        let clock = PvClock {
             tsc_timestamp: u64_at(offset_of!(vcpu_time_info, tsc_timestamp)),
             system_time: u64_at(offset_of!(vcpu_time_info, system_time)),
             tsc_to_system_mul: page.load_u32(
@@ -94,15 +97,23 @@ pub fn pvclock() -> PvClock {
                 TIME + offset_of!(vcpu_time_info, tsc_shift),
                 Ordering::Relaxed,
             ) as i8,
-        }
+        };
+        (clock, cpu::rdtsc())
     })
+}
+
+/// How long the counter takes from `earlier` to `later`, at the clock's present rate.
+pub fn between(earlier: u64, later: u64) -> Duration {
+    let (clock, _) = pvclock();
+    Duration::from_nanos(clock.duration(later.saturating_sub(earlier)))
 }
 
 /// Monotonic time since the host booted. Never goes back: the clocks of two of the host's CPUs may differ by a little, and the
 /// domain may move from one to the other.
 pub fn now() -> Duration {
     static LATEST: AtomicU64 = AtomicU64::new(0);
-    let now = pvclock().at(cpu::rdtsc());
+    let (clock, tsc) = pvclock();
+    let now = clock.at(tsc);
     // Relaxed: one vCPU, and nothing else is ordered by it.
     Duration::from_nanos(LATEST.fetch_max(now, Ordering::Relaxed).max(now))
 }
@@ -257,6 +268,15 @@ mod tests {
     #[test]
     fn a_counter_that_lags_does_not_take_time_back() {
         assert_eq!(CLOCK.at(0), CLOCK.at(1_000));
+    }
+
+    #[test]
+    fn a_timestamp_from_before_the_domain_is_in_its_past() {
+        let young = PvClock {
+            tsc_timestamp: 1_000_u64.wrapping_sub(500_000),
+            ..CLOCK
+        };
+        assert_eq!(young.at(1_000), CLOCK.at(501_000));
     }
 
     #[test]
