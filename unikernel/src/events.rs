@@ -38,6 +38,8 @@ pub enum PortError {
     Xen(XenErrno),
     /// As many ports are in use as one `SCHEDOP_poll` can watch.
     TooMany,
+    /// A port that nobody has bound is said to be bound.
+    NotUnbound,
 }
 
 impl From<XenErrno> for PortError {
@@ -54,11 +56,19 @@ impl fmt::Display for PortError {
                 f,
                 "event channel: {POLL_PORTS_MAX} ports are in use, all that can be watched"
             ),
+            Self::NotUnbound => f.write_str("event channel: a fresh port is said to be bound"),
         }
     }
 }
 
 impl core::error::Error for PortError {}
+
+/// This domain's id. Xen tells it in no other place without a round trip to xenstore: a port that waits for the domain itself
+/// names it.
+pub fn own_domain() -> Result<u16, PortError> {
+    let port = Port::alloc_unbound(DOMID_SELF)?;
+    hypercall::evtchn_unbound_remote(port.number())?.ok_or(PortError::NotUnbound)
+}
 
 /// A port of this domain. Closed when dropped.
 #[derive(Debug)]

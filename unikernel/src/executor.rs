@@ -118,6 +118,20 @@ impl Executor {
     }
 }
 
+/// Lets the other tasks that are ready run once.
+pub async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// Runs two futures until one of them ends; the other is dropped. The first one is asked first.
 pub async fn first<R>(one: impl Future<Output = R>, other: impl Future<Output = R>) -> R {
     let mut one = pin!(one);

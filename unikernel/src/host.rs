@@ -14,7 +14,7 @@ use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use stage::counters::Counters;
 use stage::runner::{Events, Host, OpenError, Reader, Writer};
 use stage::state::State;
-use stage::{Edge, Peer, Timestamp};
+use stage::{Edge, EdgeName, Peer, Timestamp};
 
 use crate::executor::first;
 use crate::lifecycle::Orders;
@@ -22,7 +22,7 @@ use crate::time::Waiting;
 use crate::vchan::{
     self, ConnectOptions, Endpoint, Layout, Meeting, OfferOptions, ReadError, WriteError,
 };
-use crate::xenstore::{self, Client, Errno, Watch, parse_decimal};
+use crate::xenstore::{self, Client, Errno, Listening, Request, parse_decimal};
 use crate::{console, hypercall, memory, time};
 
 /// The first pause after a failed attempt to make a channel, doubled with each further one.
@@ -32,8 +32,8 @@ const RETRY_LONGEST: Duration = Duration::from_secs(5);
 /// How long a peer may stay away before a line says so.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Told, once, how long the stage had waited for others when it first ran.
-type Report = Box<dyn FnOnce(Duration)>;
+/// Told, once, how long the stage had waited when it first ran, and for what.
+type Report = Box<dyn FnOnce(&Waiting)>;
 
 /// The machine, as the runner sees it.
 pub struct XenHost {
@@ -42,21 +42,27 @@ pub struct XenHost {
     own: u16,
     started: Duration,
     waiting: Rc<Waiting>,
-    /// Called once, when the stage first runs, with the time spent waiting for others until then.
+    /// Called once, when the stage first runs.
     on_running: Cell<Option<Report>>,
+    /// Where each edge's peer is learned, until the edge is opened for the first time: asked for early, so that the answers are
+    /// on their way while the function is made.
+    peers: RefCell<Vec<(EdgeName, PeerSource)>>,
     /// What was last published, by path: only what changed is written again.
     published: RefCell<Vec<(String, String)>>,
 }
 
 impl XenHost {
-    /// The machine of domain `own`.
-    pub fn new(
+    /// The machine of domain `own`, and the edges that will be opened on it.
+    pub fn new<'a>(
         store: Client,
         orders: Orders,
         own: u16,
-        on_running: impl FnOnce(Duration) + 'static,
+        edges: impl Iterator<Item = &'a Edge>,
+        on_running: impl FnOnce(&Waiting) + 'static,
     ) -> Self {
+        let peers = edges.map(|edge| (edge.name, PeerSource::new(&store, edge)));
         Self {
+            peers: RefCell::new(peers.collect()),
             store,
             orders,
             own,
@@ -73,7 +79,7 @@ impl XenHost {
     }
 
     async fn open(&self, edge: &Edge, make: Make) -> Result<Channel, OpenError> {
-        let mut peer = PeerSource::new(&self.store, edge).await?;
+        let mut peer = self.peer_source(edge);
         let mut pause = RETRY_FIRST;
         loop {
             let domain = peer.domain(&self.waiting).await?;
@@ -109,11 +115,20 @@ impl XenHost {
         }
     }
 
+    fn peer_source(&self, edge: &Edge) -> PeerSource {
+        let mut peers = self.peers.borrow_mut();
+        match peers.iter().position(|(name, _)| *name == edge.name) {
+            Some(index) => peers.swap_remove(index).1,
+            None => PeerSource::new(&self.store, edge),
+        }
+    }
+
     /// Offers the channel of `edge` to domain `peer`, and waits for it as long as it takes.
     fn accept<'a>(&'a self, edge: &'a Edge, peer: u16) -> Making<'a> {
         Box::pin(async move {
             let name = edge.name.as_str();
-            let meeting = Meeting::as_server(&self.store, self.own, peer, name);
+            let meeting =
+                Meeting::as_server(&self.store, self.own, peer, name).counting(&self.waiting);
             let layout = Layout::for_sizes(edge.ring as usize, 0)
                 .map_err(|error| Failure::Final(format!("edge {name}: {error}")))?;
             let endpoint = Endpoint::offer(&meeting, OfferOptions::from(layout))
@@ -199,26 +214,29 @@ enum PeerSource {
 struct NamedPeer {
     store: Client,
     path: String,
-    watch: Watch,
+    watch: Listening,
+    /// The first look at the value, asked for together with the watch.
+    first_look: Option<Request<Vec<u8>>>,
     /// The watch has fired and the value was not yet read again: kept here, since a wait may be dropped in between.
     stale: bool,
     current: Option<(u16, u32)>,
 }
 
 impl PeerSource {
-    async fn new(store: &Client, edge: &Edge) -> Result<Self, OpenError> {
+    /// Asks what has to be asked, and returns without an answer.
+    fn new(store: &Client, edge: &Edge) -> Self {
         match edge.peer {
-            Peer::Domain(id) => Ok(Self::Fixed(id)),
+            Peer::Domain(id) => Self::Fixed(id),
             Peer::Ask => {
                 let path = format!("grantflow/peer/{}", edge.name);
-                let watch = store.watch(&path).await.map_err(store_error)?;
-                Ok(Self::Named(NamedPeer {
+                Self::Named(NamedPeer {
+                    watch: store.watch(&path).into(),
+                    first_look: Some(store.read(&path)),
                     store: store.clone(),
                     path,
-                    watch,
                     stale: false,
                     current: None,
-                }))
+                })
             }
         }
     }
@@ -264,12 +282,16 @@ impl NamedPeer {
             self.watch.changed().await?;
             self.stale = true;
         }
-        let current = match self.store.read(&self.path).await {
+        let value = match &mut self.first_look {
+            Some(request) => request.await,
+            None => self.store.read(&self.path).await,
+        };
+        let current = match value {
             Ok(value) => parse_peer(&value),
             Err(xenstore::Error::Store(Errno::ENOENT | Errno::EACCES)) => None,
             Err(error) => return Err(error),
         };
-        (self.current, self.stale) = (current, false);
+        (self.current, self.stale, self.first_look) = (current, false, None);
         Ok(())
     }
 }
@@ -420,7 +442,7 @@ impl Host for XenHost {
         if *state == State::Running
             && let Some(report) = self.on_running.take()
         {
-            report(self.waiting.total());
+            report(&self.waiting);
         }
         let text = state.to_string();
         log::debug!("{text}");

@@ -196,6 +196,19 @@ pub fn evtchn_close(port: u32) -> Result<(), XenErrno> {
 
 /// The state of `port` of domain `dom`: an `EVTCHNSTAT_*`.
 pub fn evtchn_status(dom: u16, port: u32) -> Result<u32, XenErrno> {
+    Ok(status_of(dom, port)?.status)
+}
+
+/// The domain that `port` of this domain waits for; `None` where it does not wait.
+pub fn evtchn_unbound_remote(port: u32) -> Result<Option<u16>, XenErrno> {
+    let status = status_of(abi::DOMID_SELF, port)?;
+    Ok((status.status == abi::EVTCHNSTAT_UNBOUND).then(|| {
+        // SAFETY: the member that the status tells.
+        unsafe { status.u.unbound.dom }
+    }))
+}
+
+fn status_of(dom: u16, port: u32) -> Result<abi::evtchn_status, XenErrno> {
     // SAFETY: a structure of integers, for which all-zero bytes are a value.
     let mut argument: abi::evtchn_status = unsafe { core::mem::zeroed() };
     argument.dom = dom;
@@ -208,7 +221,7 @@ pub fn evtchn_status(dom: u16, port: u32) -> Result<u32, XenErrno> {
             &mut argument,
         )
     }?;
-    Ok(argument.status)
+    Ok(argument)
 }
 
 /// Has Xen map `frames` of this domain's grant table into existence and tells their machine frames.

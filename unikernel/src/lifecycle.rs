@@ -3,7 +3,7 @@
 use core::cell::Cell;
 
 use crate::hypercall::ShutdownReason;
-use crate::xenstore::{Client, Error, Request, Watch};
+use crate::xenstore::{Client, Error, Listening};
 
 const SHUTDOWN: &str = "control/shutdown";
 
@@ -12,11 +12,6 @@ pub struct Orders {
     store: Client,
     watch: Cell<Option<Listening>>,
     reason: Cell<ShutdownReason>,
-}
-
-enum Listening {
-    Asked(Request<Watch>),
-    Watching(Watch),
 }
 
 /// The watch, lent to the future that waits for an order, and given back when that is dropped.
@@ -34,13 +29,10 @@ impl Drop for Lent<'_> {
 
 impl Lent<'_> {
     async fn changed(&mut self) -> Result<(), Error> {
-        if let Some(Listening::Asked(request)) = &mut self.watch {
-            self.watch = Some(Listening::Watching(request.await?));
+        match &mut self.watch {
+            Some(watch) => watch.changed().await,
+            None => Ok(()),
         }
-        if let Some(Listening::Watching(watch)) = &mut self.watch {
-            watch.changed().await?;
-        }
-        Ok(())
     }
 }
 
@@ -52,7 +44,7 @@ impl Orders {
             drop(store.write(feature, "1"));
         }
         Self {
-            watch: Cell::new(Some(Listening::Asked(store.watch(SHUTDOWN)))),
+            watch: Cell::new(Some(store.watch(SHUTDOWN).into())),
             store: store.clone(),
             reason: Cell::new(ShutdownReason::Poweroff),
         }

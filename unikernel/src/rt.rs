@@ -7,12 +7,13 @@ use core::time::Duration;
 use stage::{Plan, Stage};
 
 use crate::boot::StartInfo;
-use crate::executor::{Executor, Spawner, first};
+use crate::executor::{Executor, Spawner, first, yield_now};
 use crate::host::XenHost;
 use crate::hypercall::{ShutdownReason, shutdown};
 use crate::lifecycle::Orders;
 use crate::memory::heap_stats;
-use crate::xenstore::{Client, parse_decimal};
+use crate::time::Waiting;
+use crate::xenstore::Client;
 use crate::{console, events, time};
 
 /// How long the end waits for xenstore to take the last state.
@@ -201,29 +202,22 @@ async fn run_stage<S: Stage + 'static>(
     command_line: Result<&'static str, crate::boot::CommandLineError>,
     module: &'static [u8],
 ) -> Result<ShutdownReason, String> {
-    let asked = time::now();
-    let domid = store.read("domid");
     let orders = Orders::new(store);
-    let domid = domid.await.map_err(|error| format!("xenstore: {error}"))?;
-    let round_trip = time::now().saturating_sub(asked);
-    let own = parse_decimal(&domid)
-        .ok()
-        .and_then(|id| u16::try_from(id).ok())
-        .ok_or("xenstore: the domain's own id is no number")?;
-
+    // Requests are on their way while what follows is computed.
+    yield_now().await;
     let command_line = command_line.map_err(|error| error.to_string())?;
     let plan =
         Plan::new::<S>(command_line.as_bytes(), module).map_err(|error| error.to_string())?;
     log::set_max_level(plan.log_level());
 
     let counted = store.clone();
-    let report = move |waiting: Duration| {
+    let report = move |waiting: &Waiting| {
         let boot = stage::boot::Boot {
             first_line: micros(first_line),
             running: micros(time::now().saturating_sub(entered)),
-            waiting: micros(waiting),
+            waiting: micros(waiting.total()),
             round_trips: counted.round_trips().into(),
-            round_trip: micros(round_trip),
+            round_trip: micros(waiting.shortest_answer().unwrap_or_default()),
         };
         log::info!(
             "running {} us after entry, {} us of them waiting; {} xenstore round trips, one took {} us",
@@ -235,7 +229,10 @@ async fn run_stage<S: Stage + 'static>(
         let node = format!("data/grantflow/{}", stage::boot::NODE);
         drop(counted.write(&node, boot.to_string()));
     };
-    let host = XenHost::new(store.clone(), orders, own, report);
+    let own = events::own_domain().map_err(|error| error.to_string())?;
+    let edges = plan.inputs.iter().chain(&plan.outputs);
+    let host = XenHost::new(store.clone(), orders, own, edges, report);
+    yield_now().await;
     stage::runner::run::<S, _>(&plan, &host)
         .await
         .map_err(|error| error.to_string())?;

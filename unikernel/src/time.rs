@@ -202,6 +202,7 @@ pub struct Waiting {
     waits: Cell<u32>,
     since: Cell<Duration>,
     total: Cell<Duration>,
+    answer: Cell<Option<Duration>>,
 }
 
 impl Waiting {
@@ -213,6 +214,21 @@ impl Waiting {
         self.waits.set(self.waits.get() + 1);
         let _wait = Wait(self);
         future.await
+    }
+
+    /// Runs `future`, a request to xenstore from when it is made to its answer.
+    pub async fn answer<R>(&self, future: impl Future<Output = R>) -> R {
+        let start = now();
+        let result = future.await;
+        let took = now().saturating_sub(start);
+        let shortest = self.answer.get().map_or(took, |least| least.min(took));
+        self.answer.set(Some(shortest));
+        result
+    }
+
+    /// The shortest answer: a longer one may have waited until this domain had time for it.
+    pub fn shortest_answer(&self) -> Option<Duration> {
+        self.answer.get()
     }
 
     /// The time so far, that of waits that have not ended left out.
@@ -229,6 +245,7 @@ impl Drop for Wait<'_> {
             waits,
             since,
             total,
+            ..
         } = self.0;
         waits.set(waits.get() - 1);
         if waits.get() == 0 {

@@ -17,7 +17,7 @@ use crate::executor::first;
 use crate::grants::{GrantError, Granted, Mapped};
 use crate::memory::Shared;
 use crate::time::{self, Waiting};
-use crate::xenstore::{self, Client, Errno, Permission};
+use crate::xenstore::{self, Client, Errno, Listening, Permission};
 
 /// How often a sleeping endpoint asks Xen whether its peer still exists: a dead domain sends no event.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -101,6 +101,11 @@ impl Meeting {
             waiting: Rc::clone(waiting),
             ..self
         }
+    }
+
+    /// Runs `answer`, a request's or some made together, and keeps how long that took.
+    async fn answer<R>(&self, answer: impl Future<Output = R>) -> R {
+        self.waiting.answer(answer).await
     }
 
     fn ring_ref(&self) -> String {
@@ -253,39 +258,41 @@ impl Rendezvous for Meeting {
             Permission::new(xenstore::Access::None, self.own),
             Permission::new(xenstore::Access::Read, self.peer),
         ];
-        let keys = [(self.ring_ref(), ring_ref), (self.event_channel(), port)];
-        self.store
-            .transaction(async |transaction| {
-                // All four in one round trip.
-                let requests = keys.each_ref().map(|(path, value)| {
-                    (
-                        transaction.write(path, format!("{value}")),
-                        transaction.set_perms(path, &permissions),
-                    )
-                });
-                for (written, permitted) in requests {
-                    written.await?;
-                    permitted.await?;
-                }
-                Ok(())
-            })
-            .await?;
-        Ok(published)
+        // One round trip and no transaction, which edges made side by side would break for one another: xenstored does them in
+        // this order, and a client that can read `ring-ref` finds `event-channel` there.
+        let keys = [(self.event_channel(), port), (self.ring_ref(), ring_ref)];
+        let requests = keys.map(|(path, value)| {
+            [
+                self.store.write(&path, format!("{value}")),
+                self.store.set_perms(&path, &permissions),
+            ]
+        });
+        self.answer(async {
+            for request in requests.into_iter().flatten() {
+                request.await?;
+            }
+            Ok(published)
+        })
+        .await
     }
 
     async fn keys(&self) -> Result<Keys<Vec<u8>>, Error> {
         // Submitted together; the watch comes first, so that no change falls between it and the reading.
-        let watch = self.store.watch(&self.event_channel());
-        let mut read = self.read_keys();
-        let mut watch = watch.await?;
-        // Its first event tells only that it is there.
-        watch.changed().await?;
+        let mut watch = Listening::from(self.store.watch(&self.base));
+        let first_look = self.read_keys();
+        let mut found = self
+            .answer(async {
+                // Its first event tells only that it is there.
+                watch.changed().await?;
+                first_look.answer().await
+            })
+            .await?;
         loop {
-            if let Some(keys) = read.answer().await? {
+            if let Some(keys) = found {
                 return Ok(keys);
             }
             self.waiting.during(watch.changed()).await?;
-            read = self.read_keys();
+            found = self.answer(self.read_keys().answer()).await?;
         }
     }
 

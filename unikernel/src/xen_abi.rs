@@ -23,6 +23,8 @@ pub const UVMF_INVLPG: u64 = 2;
 pub const MACH2PHYS_VIRT_START: u64 = 0xffff_8000_0000_0000;
 /// The flat code selector that Xen gives a 64-bit PV kernel (`arch-x86/xen-x86_64.h`).
 pub const FLAT_KERNEL_CS: u16 = 0xe033;
+/// `evtchn_status.status`: the port waits for a remote domain (`event_channel.h`).
+pub const EVTCHNSTAT_UNBOUND: u32 = 1;
 /// `evtchn_status.status`: the port is connected to another domain (`event_channel.h`).
 pub const EVTCHNSTAT_INTERDOMAIN: u32 = 2;
 /// Ports of the two-level event-channel ABI: 64 words of 64 bits (`event_channel.h`).

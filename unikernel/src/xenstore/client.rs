@@ -263,7 +263,8 @@ impl Client {
         Err(Error::Conflict)
     }
 
-    /// How often the client went from no request unanswered to some: the waits that no pipelining hid.
+    /// The longest chain of answered requests, each made after the answer to the one before had come: what pipelining could
+    /// not hide.
     pub fn round_trips(&self) -> u32 {
         self.counters().round_trips
     }
@@ -423,5 +424,33 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         let _waker = with(&self.shared, |connection| connection.unwatch(self.token));
+    }
+}
+
+/// A watch from the moment it is asked for.
+#[must_use = "a dropped watch reports nothing"]
+pub enum Listening {
+    /// Not yet confirmed.
+    Asked(Request<Watch>),
+    /// Set.
+    Watching(Watch),
+}
+
+impl From<Request<Watch>> for Listening {
+    fn from(request: Request<Watch>) -> Self {
+        Self::Asked(request)
+    }
+}
+
+impl Listening {
+    /// As [`Watch::changed`]; fails where the watch was refused.
+    pub async fn changed(&mut self) -> Result<(), Error> {
+        if let Self::Asked(request) = self {
+            *self = Self::Watching(request.await?);
+        }
+        if let Self::Watching(watch) = self {
+            watch.changed().await?;
+        }
+        Ok(())
     }
 }

@@ -28,7 +28,7 @@ pub const WAITING_MAX: usize = 256;
 pub struct Counters {
     /// Requests submitted, those withdrawn unsent included.
     pub requests: u32,
-    /// How often it went from nothing unanswered to something: the waits one after the other that no pipelining hid.
+    /// The longest chain of answered requests, each made after the answer to the one before had come.
     pub round_trips: u32,
     /// Replies to no request of ours, dropped.
     pub unknown_replies: u32,
@@ -58,6 +58,8 @@ struct Slot {
     /// The watch that an `XS_WATCH` sets; 0 for all others.
     token: u32,
     progress: Progress,
+    /// Its place in the longest chain of requests that ends with it, counted from 1.
+    depth: u32,
     /// Nobody will fetch the reply.
     abandoned: bool,
     waker: Option<Waker>,
@@ -192,19 +194,14 @@ impl Connection {
         self.last_req_id = req_id;
         let counters = &mut self.counters;
         counters.requests = counters.requests.saturating_add(1);
-        if !self
-            .slots
-            .iter()
-            .any(|slot| slot.is_waiting() || slot.is_outstanding())
-        {
-            counters.round_trips = counters.round_trips.saturating_add(1);
-        }
+        let depth = counters.round_trips.saturating_add(1);
         let progress = Progress::Waiting(bytes);
         self.slots.push(Slot {
             req_id,
             message_type,
             token,
             progress,
+            depth,
             abandoned,
             waker: None,
         });
@@ -374,6 +371,7 @@ impl Connection {
             self.counters.unknown_replies = self.counters.unknown_replies.saturating_add(1);
             return;
         };
+        self.counters.round_trips = self.counters.round_trips.max(slot.depth);
         let reply = if message_type == slot.message_type {
             Ok(message.payload)
         } else if message_type == MessageType::Error {

@@ -10,6 +10,7 @@ use core::{
 };
 
 use super::{connection::Connection, error::Broken};
+use crate::executor::yield_now;
 
 /// Bytes read at once, on the stack.
 const READ_CHUNK: usize = 256;
@@ -88,7 +89,8 @@ impl<T: Transport> Driver<T> {
     pub async fn run(self) -> Broken {
         loop {
             match self.pass() {
-                Ok(true) => yield_once().await,
+                // Those that a pass has woken submit their next requests, which then share a batch.
+                Ok(true) => yield_now().await,
                 Ok(false) => self.sleep().await,
                 Err(broken) => return broken,
             }
@@ -165,18 +167,4 @@ impl<T: Transport> Driver<T> {
         })
         .await;
     }
-}
-
-/// Lets the other tasks run once: those that a pass has woken submit their next requests, which then share a batch.
-async fn yield_once() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if yielded {
-            return Poll::Ready(());
-        }
-        yielded = true;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
