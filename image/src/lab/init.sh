@@ -26,6 +26,8 @@ for module in xen-evtchn xen-gntdev xen-gntalloc xenfs xen-privcmd xen-netback b
 done
 mount -t xenfs xenfs /proc/xen
 hostname dom0
+# Xen keeps dom0 to the first CPU; the second is for the guests.
+echo 'vm.cpumask = "1"' >>/etc/xen/xl.conf
 
 xenstored --pid-file /run/xenstored.pid || give_up "xenstored did not start"
 for ((i = 0; i < 100; i++)); do

@@ -34,12 +34,13 @@ const TRANSLATIONS: u32 = 320;
 pub fn arguments(memory: u32, dom0_memory: u32, terminal: bool) -> Vec<OsString> {
     let accelerator = format!("tcg,thread=multi,tb-size={TRANSLATIONS}");
     let memory = memory.to_string();
+    // dom0 has the first CPU and its guests the second: otherwise an event to dom0 may take the CPU from the guest that sends it.
     // Memory is fresh from the host: clearing it again would only make all of it resident. Of the mitigations only the eager
     // switch of floating-point state stays: with the lazy one, domains see each other's SSE registers under QEMU 7.2's TCG
     // (a few in 100,000 checks of a busy dom0; none in as many with the eager one), and their heaps break.
     let xen = format!(
-        "console=com1 com1=115200,8n1 dom0_mem={dom0_memory}M,max:{dom0_memory}M bootscrub=0 spec-ctrl=no,eager-fpu xpti=off \
-         loglvl=warning guest_loglvl=all"
+        "console=com1 com1=115200,8n1 dom0_mem={dom0_memory}M,max:{dom0_memory}M dom0_max_vcpus=1 dom0_vcpus_pin \
+         bootscrub=0 spec-ctrl=no,eager-fpu xpti=off loglvl=warning guest_loglvl=all"
     );
     let mut words = vec![
         "-accel",
