@@ -20,6 +20,7 @@
 use alloc::{string::String, vec::Vec};
 use core::{
     future::{Future, poll_fn},
+    ops::Deref,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -88,27 +89,6 @@ fn poll_reply(shared: &Shared, req_id: u32, cx: &mut Context<'_>) -> Poll<Reply>
     reply
 }
 
-/// Submits a request whose payload begins with a path.
-fn submit<R>(
-    shared: &Shared,
-    tx_id: u32,
-    message_type: MessageType,
-    path: &str,
-    rest: &[u8],
-    decode: Decode<R>,
-) -> Request<R> {
-    let state = match wire::check_path(path) {
-        Ok(()) => {
-            let parts = [path.as_bytes(), b"\0", rest];
-            with(shared, |connection| {
-                connection.submit(message_type, tx_id, &parts)
-            })
-        }
-        Err(error) => Err(error.into()),
-    };
-    Request::new(shared, state, decode)
-}
-
 fn encode_permissions(permissions: &[Permission]) -> Vec<u8> {
     let mut payload = Vec::new();
     for permission in permissions {
@@ -133,79 +113,101 @@ fn permissions(_: &Shared, _: u32, payload: Vec<u8>) -> Result<Vec<Permission>, 
     wire::parse_permissions(&payload).ok_or(Error::Reply)
 }
 
-/// A handle on the connection; clones share it.
-#[derive(Clone)]
-pub struct Client {
+/// The calls that a connection and a transaction have in common: a [`Client`] makes them outside of all transactions.
+pub struct Calls {
     shared: Shared,
+    /// 0 outside of transactions.
+    tx_id: u32,
+}
+
+impl Calls {
+    /// Submits a request whose payload begins with a path.
+    fn submit<R>(
+        &self,
+        message_type: MessageType,
+        path: &str,
+        rest: &[u8],
+        decode: Decode<R>,
+    ) -> Request<R> {
+        let state = match wire::check_path(path) {
+            Ok(()) => {
+                let parts = [path.as_bytes(), b"\0", rest];
+                with(&self.shared, |connection| {
+                    connection.submit(message_type, self.tx_id, &parts)
+                })
+            }
+            Err(error) => Err(error.into()),
+        };
+        Request::new(&self.shared, state, decode)
+    }
+
+    /// The value of a node, bytes as they stand.
+    pub fn read(&self, path: &str) -> Request<Vec<u8>> {
+        self.submit(MessageType::Read, path, &[], bytes)
+    }
+
+    /// Sets the value of a node; the node and its parents are made where missing. The path, a NUL and the value
+    /// fit in 4,096 bytes; xenstored's quota (2,048 bytes a node) may allow less.
+    pub fn write(&self, path: &str, value: impl AsRef<[u8]>) -> Request<()> {
+        self.submit(MessageType::Write, path, value.as_ref(), nothing)
+    }
+
+    /// Makes an empty node; one that is there stays as it is.
+    pub fn mkdir(&self, path: &str) -> Request<()> {
+        self.submit(MessageType::Mkdir, path, &[], nothing)
+    }
+
+    /// Removes a node and all below it. `ENOENT` only where its parent is missing as well.
+    pub fn rm(&self, path: &str) -> Request<()> {
+        self.submit(MessageType::Rm, path, &[], nothing)
+    }
+
+    /// The names of a node's children. `E2BIG` where they take more than 4,096 bytes.
+    pub fn directory(&self, path: &str) -> Request<Vec<String>> {
+        self.submit(MessageType::Directory, path, &[], names)
+    }
+
+    /// A node's permissions, the owner's entry first.
+    pub fn get_perms(&self, path: &str) -> Request<Vec<Permission>> {
+        self.submit(MessageType::GetPerms, path, &[], permissions)
+    }
+
+    /// Sets a node's permissions, the owner's entry first.
+    pub fn set_perms(&self, path: &str, entries: &[Permission]) -> Request<()> {
+        let entries = encode_permissions(entries);
+        self.submit(MessageType::SetPerms, path, &entries, nothing)
+    }
+}
+
+/// A handle on the connection; clones share it.
+pub struct Client(Calls);
+
+impl Clone for Client {
+    fn clone(&self) -> Self {
+        Self::outside(&self.shared)
+    }
+}
+
+impl Deref for Client {
+    type Target = Calls;
+
+    fn deref(&self) -> &Calls {
+        &self.0
+    }
 }
 
 impl Client {
     /// A client and the task that serves it. Requests made before the task runs wait for it.
     pub fn new<T: Transport>(transport: T) -> (Self, Driver<T>) {
         let shared = Shared::default();
-        (
-            Self {
-                shared: shared.clone(),
-            },
-            Driver::new(transport, shared),
-        )
+        (Self::outside(&shared), Driver::new(transport, shared))
     }
 
-    /// The value of a node, bytes as they stand.
-    pub fn read(&self, path: &str) -> Request<Vec<u8>> {
-        submit(&self.shared, 0, MessageType::Read, path, &[], bytes)
-    }
-
-    /// Sets the value of a node; the node and its parents are made where missing. The path, a NUL and the value
-    /// fit in 4,096 bytes; xenstored's quota (2,048 bytes a node) may allow less.
-    pub fn write(&self, path: &str, value: impl AsRef<[u8]>) -> Request<()> {
-        submit(
-            &self.shared,
-            0,
-            MessageType::Write,
-            path,
-            value.as_ref(),
-            nothing,
-        )
-    }
-
-    /// Makes an empty node; one that is there stays as it is.
-    pub fn mkdir(&self, path: &str) -> Request<()> {
-        submit(&self.shared, 0, MessageType::Mkdir, path, &[], nothing)
-    }
-
-    /// Removes a node and all below it. `ENOENT` only where its parent is missing as well.
-    pub fn rm(&self, path: &str) -> Request<()> {
-        submit(&self.shared, 0, MessageType::Rm, path, &[], nothing)
-    }
-
-    /// The names of a node's children. `E2BIG` where they take more than 4,096 bytes.
-    pub fn directory(&self, path: &str) -> Request<Vec<String>> {
-        submit(&self.shared, 0, MessageType::Directory, path, &[], names)
-    }
-
-    /// A node's permissions, the owner's entry first.
-    pub fn get_perms(&self, path: &str) -> Request<Vec<Permission>> {
-        submit(
-            &self.shared,
-            0,
-            MessageType::GetPerms,
-            path,
-            &[],
-            permissions,
-        )
-    }
-
-    /// Sets a node's permissions, the owner's entry first.
-    pub fn set_perms(&self, path: &str, entries: &[Permission]) -> Request<()> {
-        submit(
-            &self.shared,
-            0,
-            MessageType::SetPerms,
-            path,
-            &encode_permissions(entries),
-            nothing,
-        )
+    fn outside(shared: &Shared) -> Self {
+        Self(Calls {
+            shared: shared.clone(),
+            tx_id: 0,
+        })
     }
 
     /// Watches a node and all below it, whether it is there or not. The watch fires once straight away.
@@ -236,10 +238,10 @@ impl Client {
         });
         Request::new(&self.shared, state, |shared, _, payload| {
             let tx_id = parse_tx_id(&payload).ok_or(Error::Reply)?;
-            Ok(Transaction {
+            Ok(Transaction(Calls {
                 shared: shared.clone(),
                 tx_id,
-            })
+            }))
         })
     }
 
@@ -280,110 +282,31 @@ impl Client {
     }
 }
 
-/// An open transaction; aborted when dropped. Requests within it are as [`Client`]'s.
+/// An open transaction; aborted when dropped. Its [`Calls`] are made within it.
 #[must_use = "a transaction changes nothing until it is committed"]
-pub struct Transaction {
-    shared: Shared,
-    tx_id: u32,
+pub struct Transaction(Calls);
+
+impl Deref for Transaction {
+    type Target = Calls;
+
+    fn deref(&self) -> &Calls {
+        &self.0
+    }
 }
 
 impl Transaction {
-    /// As [`Client::read`].
-    pub fn read(&self, path: &str) -> Request<Vec<u8>> {
-        submit(
-            &self.shared,
-            self.tx_id,
-            MessageType::Read,
-            path,
-            &[],
-            bytes,
-        )
-    }
-
-    /// As [`Client::write`].
-    pub fn write(&self, path: &str, value: impl AsRef<[u8]>) -> Request<()> {
-        submit(
-            &self.shared,
-            self.tx_id,
-            MessageType::Write,
-            path,
-            value.as_ref(),
-            nothing,
-        )
-    }
-
-    /// As [`Client::mkdir`].
-    pub fn mkdir(&self, path: &str) -> Request<()> {
-        submit(
-            &self.shared,
-            self.tx_id,
-            MessageType::Mkdir,
-            path,
-            &[],
-            nothing,
-        )
-    }
-
-    /// As [`Client::rm`].
-    pub fn rm(&self, path: &str) -> Request<()> {
-        submit(
-            &self.shared,
-            self.tx_id,
-            MessageType::Rm,
-            path,
-            &[],
-            nothing,
-        )
-    }
-
-    /// As [`Client::directory`].
-    pub fn directory(&self, path: &str) -> Request<Vec<String>> {
-        submit(
-            &self.shared,
-            self.tx_id,
-            MessageType::Directory,
-            path,
-            &[],
-            names,
-        )
-    }
-
-    /// As [`Client::get_perms`].
-    pub fn get_perms(&self, path: &str) -> Request<Vec<Permission>> {
-        submit(
-            &self.shared,
-            self.tx_id,
-            MessageType::GetPerms,
-            path,
-            &[],
-            permissions,
-        )
-    }
-
-    /// As [`Client::set_perms`].
-    pub fn set_perms(&self, path: &str, entries: &[Permission]) -> Request<()> {
-        submit(
-            &self.shared,
-            self.tx_id,
-            MessageType::SetPerms,
-            path,
-            &encode_permissions(entries),
-            nothing,
-        )
-    }
-
     /// Commits. `EAGAIN`: something that it read or wrote was changed by others meanwhile, and nothing of it was done.
     ///
     /// Submitted at once like any request: one that follows requests not yet awaited saves a round trip, but then
     /// commits what succeeded of them even if another failed. Check them, and remove what is half done.
     pub fn commit(mut self) -> Request<()> {
-        let tx_id = core::mem::take(&mut self.tx_id);
+        let tx_id = core::mem::take(&mut self.0.tx_id);
         let state = with(&self.shared, |connection| {
             connection.submit(MessageType::TransactionEnd, tx_id, &[b"T\0"])
         });
         if state == Err(Error::Busy) {
             // The commit was not sent, so that dropping `self` has to abort.
-            self.tx_id = tx_id;
+            self.0.tx_id = tx_id;
         }
         Request::new(&self.shared, state, nothing)
     }

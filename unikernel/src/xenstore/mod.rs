@@ -22,7 +22,7 @@ pub mod error;
 pub mod page;
 pub mod wire;
 
-pub use client::{Client, Listening, Request, TRANSACTION_TRIES, Transaction, Watch};
+pub use client::{Calls, Client, Listening, Request, TRANSACTION_TRIES, Transaction, Watch};
 pub use connection::Counters;
 pub use driver::{Driver, Transport, TransportError};
 pub use error::{Broken, Errno, Error};
