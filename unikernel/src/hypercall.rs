@@ -202,10 +202,11 @@ pub fn evtchn_status(dom: u16, port: u32) -> Result<u32, XenErrno> {
 /// The domain that `port` of this domain waits for; `None` where it does not wait.
 pub fn evtchn_unbound_remote(port: u32) -> Result<Option<u16>, XenErrno> {
     let status = status_of(abi::DOMID_SELF, port)?;
-    Ok((status.status == abi::EVTCHNSTAT_UNBOUND).then(|| {
-        // SAFETY: the member that the status tells.
-        unsafe { status.u.unbound.dom }
-    }))
+    if status.status != abi::EVTCHNSTAT_UNBOUND {
+        return Ok(None);
+    }
+    // SAFETY: the member that the status tells.
+    Ok(Some(unsafe { status.u.unbound.dom }))
 }
 
 fn status_of(dom: u16, port: u32) -> Result<abi::evtchn_status, XenErrno> {
