@@ -6,13 +6,14 @@ GRANTFLOW = $(CARGO) run --quiet --release --package grantflow --
 ROUNDS ?= 5
 PROPTEST_CASES ?= 20000
 
-.PHONY: help images demo lab test soak clean tools
+.PHONY: help images demo lab test dist soak clean tools
 
 help:
 	@echo 'make demo     recorded sensor data through three unikernels on a real Xen, every result checked'
 	@echo 'make images   build the unikernel images into target/images'
 	@echo 'make lab      a shell in dom0 of a Xen under QEMU, with the images at hand'
 	@echo 'make test     every test: on the host, then in the lab'
+	@echo 'make dist     one archive with tool, images, recordings and sample configs, for a dom0 without Rust'
 	@echo 'make soak     the same for hours: ROUNDS=$(ROUNDS) lab rounds, PROPTEST_CASES=$(PROPTEST_CASES)'
 	@echo 'make clean    remove what was built (the lab cache: grantflow lab clean)'
 
@@ -29,6 +30,9 @@ test: tools
 	$(CARGO) test --workspace
 	$(GRANTFLOW) images
 	$(GRANTFLOW) lab test --out target/lab
+
+dist: images
+	$(GRANTFLOW) dist
 
 soak: tools
 	PROPTEST_CASES=$(PROPTEST_CASES) $(CARGO) test --release --workspace

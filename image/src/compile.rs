@@ -20,9 +20,9 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 pub struct Args {
     /// The images to build; all of them if none is named
     names: Vec<String>,
-    /// The most that a stripped image should take
-    #[arg(long, value_name = "BYTES", default_value_t = 150 * 1024)]
-    size_goal: u64,
+    /// The most that a stripped image should take [default: what its package says, or 153600]
+    #[arg(long, value_name = "BYTES")]
+    size_goal: Option<u64>,
     /// Fail if an image is above the size goal, rather than say so
     #[arg(long)]
     strict_size: bool,
@@ -38,16 +38,40 @@ pub struct Source {
     pub package: String,
     /// The program in it, and the image's name.
     pub name: String,
+    /// The most that it should take, stripped, in bytes.
+    pub size_goal: u64,
+    /// Whether it serves this project's own tests alone.
+    pub is_for_tests: bool,
+}
+
+/// `[package.metadata.grantflow]`.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Metadata {
+    images: Vec<String>,
+    #[serde(default = "default_size_goal")]
+    size_goal: u64,
+    #[serde(default)]
+    for_tests: bool,
+}
+
+fn default_size_goal() -> u64 {
+    150 * 1024
 }
 
 /// Why an image did not come to be.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
     /// A package's metadata is not what it should be.
-    #[error("{package}/Cargo.toml: [package.metadata.grantflow] wants images = [\"PROGRAM\", ...]")]
+    #[error(
+        "{package}/Cargo.toml: [package.metadata.grantflow] wants images = [\"PROGRAM\", ...], and may have size-goal = BYTES \
+         and for-tests = true: {said}"
+    )]
     Metadata {
         /// The package.
         package: String,
+        /// What is wrong.
+        said: serde_json::Error,
     },
     /// A name in the metadata has no program.
     #[error(
@@ -101,7 +125,12 @@ pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
     let mut reports = Vec::new();
     for source in &chosen {
         progress.say(format_args!("building {}", source.name));
-        reports.push(build(&workspace, source, args.size_goal)?);
+        let goal = match args.size_goal {
+            None if source.is_for_tests => u64::MAX,
+            None => source.size_goal,
+            Some(goal) => goal,
+        };
+        reports.push(build(&workspace, source, goal)?);
     }
     if json {
         println!("{}", json!({ "images": reports }));
@@ -126,14 +155,12 @@ pub fn declared(packages: &[Package]) -> Result<Vec<Source>, CompileError> {
         let Some(ours) = package.metadata.get("grantflow") else {
             continue;
         };
-        let wrong = || CompileError::Metadata {
-            package: package.name.clone(),
-        };
-        let names: Vec<String> = ours
-            .get("images")
-            .and_then(|images| serde_json::from_value(images.clone()).ok())
-            .ok_or_else(wrong)?;
-        for name in names {
+        let ours: Metadata =
+            serde_json::from_value(ours.clone()).map_err(|said| CompileError::Metadata {
+                package: package.name.clone(),
+                said,
+            })?;
+        for name in ours.images {
             let program = package
                 .targets
                 .iter()
@@ -147,6 +174,8 @@ pub fn declared(packages: &[Package]) -> Result<Vec<Source>, CompileError> {
             found.push(Source {
                 package: package.name.clone(),
                 name,
+                size_goal: ours.size_goal,
+                is_for_tests: ours.for_tests,
             });
         }
     }

@@ -3,6 +3,7 @@
 //! Rooms, from the image outwards:
 //!
 //! * [`compile`] calls cargo once per image; [`elf`] strips what it made and refuses what Xen would not boot.
+//! * [`dist`] packs images and tool for a dom0 without Rust.
 //! * [`lab`] boots Xen and a Debian dom0 in QEMU, runs a job there and brings back what it left.
 //! * [`xl`] writes domain configurations and calls `xl`.
 //! * [`demo`] runs the first pipeline on recorded data and checks every result.
@@ -10,6 +11,7 @@
 
 pub mod compile;
 pub mod demo;
+pub mod dist;
 pub mod elf;
 pub mod failure;
 pub mod lab;

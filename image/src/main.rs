@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use grantflow::failure::Failure;
-use grantflow::{compile, demo, lab};
+use grantflow::{compile, demo, dist, lab};
 
 /// Builds, boots and checks pipelines of small Xen PV unikernels that exchange data over vchan.
 ///
@@ -28,6 +28,8 @@ enum Command {
     Lab(lab::command::LabCommand),
     /// Run recorded sensor data through three unikernels and check every result
     Demo(demo::Args),
+    /// Pack tool, images, recordings and sample configurations into one archive for a dom0 without Rust
+    Dist(dist::Args),
 }
 
 fn main() -> ExitCode {
@@ -46,5 +48,6 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Images(args) => compile::run(args, cli.json),
         Command::Lab(command) => lab::command::execute(command, cli.json),
         Command::Demo(args) => demo::run(args, cli.json),
+        Command::Dist(args) => dist::run(args, cli.json),
     }
 }

@@ -43,7 +43,7 @@ pub struct Args {
     /// Length of a window, aligned to UTC midnight: 30m, 24h, 7d
     #[arg(long, default_value = "24h")]
     pub window: String,
-    /// Folder of the images [default: where `grantflow images` puts them]
+    /// Folder of the images [default: images beside this program, or where `grantflow images` puts them]
     #[arg(long, value_name = "DIR")]
     pub images: Option<PathBuf>,
     /// Seconds the pipeline may take, from the first `xl create` to its end
@@ -139,11 +139,18 @@ impl Args {
         })
     }
 
-    /// The folder that was named, or the one of the workspace around, which a dom0 may not have.
+    /// The folder that was named, or the one beside this program, where an unpacked archive has it, or the workspace's.
     fn images_folder(&self) -> PathBuf {
+        let beside = || {
+            let program = std::env::current_exe().ok()?;
+            Some(program.parent()?.join("images")).filter(|folder| folder.is_dir())
+        };
         let of_workspace =
             || Workspace::here().map_or_else(|_| "target/images".into(), |here| here.images());
-        self.images.clone().unwrap_or_else(of_workspace)
+        self.images
+            .clone()
+            .or_else(beside)
+            .unwrap_or_else(of_workspace)
     }
 }
 

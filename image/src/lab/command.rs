@@ -11,6 +11,7 @@ use super::job::{self, Job};
 use super::parts::{self, Parts};
 use super::scenarios::{self, Reader, Scenario};
 use super::{error::LabError, fixtures, qemu, run, shell};
+use crate::dist;
 use crate::failure::Failure;
 use crate::progress::{Bytes, Progress};
 use crate::workspace::Workspace;
@@ -226,6 +227,8 @@ fn test(
     fixtures::images(&mut job, workspace).map_err(by_blame)?;
     fixtures::data(&mut job, workspace)?;
     fixtures::c_programs(&mut job, workspace, scratch.path(), progress)?;
+    let archive = dist::archive(workspace).map_err(Failure::failed)?;
+    job.bytes("dist.tar.gz", 0o644, &archive);
     job.folder("lab", &fixtures::scenario_folder(workspace))?;
     let lines: String = chosen
         .iter()

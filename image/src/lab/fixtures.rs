@@ -42,6 +42,14 @@ pub fn data(job: &mut Job, workspace: &Workspace) -> Result<(), LabError> {
     Ok(())
 }
 
+/// Adds the sample configurations at `examples/`; their paths are those of `/job`.
+pub fn examples(job: &mut Job, workspace: &Workspace) -> Result<(), LabError> {
+    for path in files(&workspace.root.join("image/examples"), "cfg") {
+        job.file(&format!("examples/{}.cfg", stem(&path)), &path)?;
+    }
+    Ok(())
+}
+
 /// Compiles the C programs beside the scenarios against Debian's own Xen libraries, and adds them at `bin/`.
 ///
 /// A program's line `// libraries: NAME ...` says what it is linked with. Without a C compiler there are no programs,

@@ -27,13 +27,7 @@ pub fn shell(
     let parts = Parts::ensure(progress)?;
     // A lab without images is still a Xen to look around in.
     let images = fixtures::images(&mut job, workspace).unwrap_or_default();
-    for name in &images {
-        job.bytes(
-            &format!("examples/{name}.cfg"),
-            0o644,
-            example(name).as_bytes(),
-        );
-    }
+    fixtures::examples(&mut job, workspace)?;
     fixtures::data(&mut job, workspace)?;
     job.bytes("welcome", 0o644, welcome(&images).as_bytes());
 
@@ -66,14 +60,6 @@ fn environment() -> String {
     format!("MODE=shell\nROWS={rows}\nCOLUMNS={columns}\n")
 }
 
-/// A configuration for `xl create` with the least that an image needs.
-fn example(image: &str) -> String {
-    format!(
-        "# xl create -c examples/{image}.cfg\nname = \"{image}\"\ntype = \"pv\"\nkernel = \"/job/images/{image}.elf\"\n\
-         memory = 4\nextra = \"\"\non_crash = \"preserve\"\n"
-    )
-}
-
 fn welcome(images: &[String]) -> String {
     let images = match images {
         [] => "none; build them with `grantflow images`".to_owned(),
@@ -99,13 +85,5 @@ mod tests {
         assert!(text.contains("sensor, aggregator"));
         assert!(text.lines().all(|line| line.len() < 80), "{text}");
         assert!(welcome(&[]).contains("grantflow images"));
-    }
-
-    #[test]
-    fn an_example_is_a_configuration_that_xl_reads() {
-        let text = example("probe");
-        assert!(
-            text.contains("kernel = \"/job/images/probe.elf\"") && text.contains("type = \"pv\"")
-        );
     }
 }
