@@ -2,4 +2,6 @@
 
 mod client;
 mod connection;
+mod connection_model;
+mod transactions;
 mod wire;
