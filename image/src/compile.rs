@@ -40,6 +40,8 @@ pub struct Source {
     pub name: String,
     /// The most that it should take, stripped, in bytes.
     pub size_goal: u64,
+    /// Whether its package asked for the network stack.
+    pub network: bool,
     /// Whether it serves this project's own tests alone.
     pub is_for_tests: bool,
 }
@@ -160,6 +162,9 @@ pub fn declared(packages: &[Package]) -> Result<Vec<Source>, CompileError> {
                 package: package.name.clone(),
                 said,
             })?;
+        let network = package.dependencies.iter().any(|dependency| {
+            dependency.name == "unikernel" && dependency.features.iter().any(|name| name == "net")
+        });
         for name in ours.images {
             let program = package
                 .targets
@@ -175,6 +180,7 @@ pub fn declared(packages: &[Package]) -> Result<Vec<Source>, CompileError> {
                 package: package.name.clone(),
                 name,
                 size_goal: ours.size_goal,
+                network,
                 is_for_tests: ours.for_tests,
             });
         }
@@ -238,6 +244,7 @@ fn build(workspace: &Workspace, source: &Source, goal: u64) -> Result<Report, Co
         &image,
         stripped.len() as u64,
         goal,
+        source.network,
     ))
 }
 

@@ -43,6 +43,9 @@ pub struct Dependency {
     pub kind: Option<String>,
     /// The folder of a path dependency.
     pub path: Option<PathBuf>,
+    /// The features that are asked for.
+    #[serde(default)]
+    pub features: Vec<String>,
 }
 
 /// One library, program, test or example of a package.

@@ -77,11 +77,13 @@ fn an_arrow_that_is_not_in_the_table_is_found() {
         name: "unikernel".into(),
         kind: None,
         path: None,
+        features: Vec::new(),
     });
     stage.dependencies.push(grantflow::workspace::Dependency {
         name: "log".into(),
         kind: None,
         path: None,
+        features: Vec::new(),
     });
     assert_eq!(forbidden(&workspace), ["stage -> unikernel"]);
 }

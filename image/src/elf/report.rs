@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::read::Image;
-use super::{layout, notes, red_zone};
+use super::{layout, network, notes, red_zone};
 
 /// Bytes by use, once loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -61,8 +61,8 @@ pub struct Check {
 
 impl Report {
     /// Judges an image. `image` is the file with its symbols, `size` that of the stripped one, `goal` the most that it should
-    /// have.
-    pub fn new(name: &str, image: &Image<'_>, size: u64, goal: u64) -> Self {
+    /// have; `network` says whether its package asked for TCP/IP.
+    pub fn new(name: &str, image: &Image<'_>, size: u64, goal: u64, network: bool) -> Self {
         let below = red_zone::accesses(image)
             .iter()
             .map(ToString::to_string)
@@ -87,6 +87,14 @@ impl Report {
             Check {
                 name: "red zone",
                 wrong: below,
+            },
+            Check {
+                name: "network",
+                wrong: if network {
+                    Vec::new()
+                } else {
+                    network::unasked(image)
+                },
             },
         ];
         Self {
@@ -126,7 +134,7 @@ mod tests {
 
     #[test]
     fn the_size_goal_itself_is_met() {
-        let above = |goal| Report::new("a", &Image::default(), 100, goal).above_goal;
+        let above = |goal| Report::new("a", &Image::default(), 100, goal, false).above_goal;
         assert_eq!((above(101), above(100), above(99)), (0, 0, 1));
     }
 }
