@@ -101,7 +101,8 @@ impl Port {
         ports.push(PortState {
             port,
             events: 0,
-            waiting: Vec::new(),
+            // A port has one task that reads and one that writes, so that a wait needs no memory of its own.
+            waiting: Vec::with_capacity(2),
         });
         drop(ports);
         Ok(handle)
@@ -128,11 +129,8 @@ impl Port {
         let Some(state) = self.state(&mut ports) else {
             return 0;
         };
-        let woken = state.look();
-        let count = state.events;
-        drop(ports);
-        woken.into_iter().for_each(Waker::wake);
-        count
+        state.look();
+        state.events
     }
 
     /// Waits until [`Self::event_count`] is no longer `seen`. A task that is polled for another reason goes on waiting here, so
@@ -159,14 +157,9 @@ impl Port {
 
     /// Ends every wait on this port as an event would.
     pub fn wake(&self) {
-        let mut ports = PORTS.lock();
-        let Some(state) = self.state(&mut ports) else {
-            return;
-        };
-        state.events += 1;
-        let woken = core::mem::take(&mut state.waiting);
-        drop(ports);
-        woken.into_iter().for_each(Waker::wake);
+        if let Some(state) = self.state(&mut PORTS.lock()) {
+            state.raise();
+        }
     }
 
     /// Whether a port of another domain is still connected. Xen sends no event when it goes.
@@ -186,13 +179,18 @@ impl Drop for Port {
 }
 
 impl PortState {
-    /// Takes the port's event, if there is one; the tasks to wake.
-    fn look(&mut self) -> Vec<Waker> {
-        if !take_pending(self.port) {
-            return Vec::new();
+    /// Takes the port's event, if there is one.
+    fn look(&mut self) {
+        if take_pending(self.port) {
+            self.raise();
         }
+    }
+
+    /// Counts an event and wakes who waits for it. Neither collects the wakers nor gives their room back: an event needs no
+    /// memory. To wake a task is to put its number into a queue, which never comes back to the list of ports.
+    fn raise(&mut self) {
         self.events += 1;
-        core::mem::take(&mut self.waiting)
+        self.waiting.drain(..).for_each(Waker::wake);
     }
 }
 
@@ -227,10 +225,7 @@ fn take_pending(port: u32) -> bool {
 
 /// Takes all pending events and wakes who waits for them.
 pub fn dispatch() {
-    let mut ports = PORTS.lock();
-    let woken: Vec<Waker> = ports.iter_mut().flat_map(PortState::look).collect();
-    drop(ports);
-    woken.into_iter().for_each(Waker::wake);
+    PORTS.lock().iter_mut().for_each(PortState::look);
 }
 
 /// Sleeps until an event is pending on a port that someone waits for, or until `deadline` of monotonic time.
@@ -248,4 +243,23 @@ pub fn sleep(deadline: Option<Duration>) {
     // 0 means "for ever" to Xen.
     let deadline = deadline.map_or(0, |deadline| (deadline.as_nanos() as u64).max(1));
     hypercall::poll(watched.get(..count).unwrap_or_default(), deadline);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_wakes_who_waits_and_keeps_the_room_for_the_next_wait() {
+        let mut state = PortState {
+            port: 1,
+            events: 0,
+            waiting: Vec::with_capacity(2),
+        };
+        let room = state.waiting.capacity();
+        state.waiting.push(Waker::noop().clone());
+        state.raise();
+        assert_eq!((state.events, state.waiting.len()), (1, 0));
+        assert_eq!(state.waiting.capacity(), room);
+    }
 }

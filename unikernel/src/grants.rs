@@ -110,8 +110,11 @@ impl References {
 struct Table {
     frames: Vec<Shared>,
     references: References,
-    /// Pages that a peer still maps: neither they nor their references may be used until it lets go.
+    /// Pages that a peer still maps: neither they nor their references may be used until it lets go. It has room for `offers`
+    /// more, so that to give one up needs no memory.
     quarantine: Vec<Offered>,
+    /// How many [`Granted`] there are.
+    offers: usize,
 }
 
 struct Offered {
@@ -126,6 +129,7 @@ static TABLE: Mutex<Table> = Mutex::new(Table {
         entries: 0,
     },
     quarantine: Vec::new(),
+    offers: 0,
 });
 
 impl Table {
@@ -160,20 +164,19 @@ impl Table {
         // Release: who and which before the flags make it valid for Xen.
         frame.store_u16(entry, GTF_PERMIT_ACCESS, Ordering::Release);
     }
+}
 
-    /// Ends what can be ended of `offered`; `None` when all of it could.
-    fn end_all(&mut self, mut offered: Offered) -> Option<Offered> {
-        let Self {
-            frames, references, ..
-        } = self;
-        offered.references.retain(|&reference| {
+impl Offered {
+    /// Ends what can be ended; whether the peer still maps some of it.
+    fn remains(&mut self, frames: &[Shared], free: &mut References) -> bool {
+        self.references.retain(|&reference| {
             let done = end(frames, reference);
             if done {
-                references.free.push(reference);
+                free.free.push(reference);
             }
             !done
         });
-        (!offered.references.is_empty()).then_some(offered)
+        !self.references.is_empty()
     }
 }
 
@@ -219,6 +222,9 @@ impl Granted {
         references.try_reserve_exact(count)?;
         let mut table = TABLE.lock();
         table.reserve(count)?;
+        let offers = table.offers + 1;
+        table.quarantine.try_reserve(offers)?;
+        table.offers = offers;
         let at = table.references.free.len() - count;
         references.extend(table.references.free.drain(at..));
         for (&reference, mfn) in references.iter().zip(pages.mfns()) {
@@ -247,12 +253,14 @@ impl Granted {
 
 impl Drop for Granted {
     fn drop(&mut self) {
-        let Some(offered) = self.offered.take() else {
+        let Some(mut offered) = self.offered.take() else {
             return;
         };
         let mut table = TABLE.lock();
-        if let Some(kept) = table.end_all(offered) {
-            table.quarantine.push(kept);
+        let table = &mut *table;
+        table.offers -= 1;
+        if offered.remains(&table.frames, &mut table.references) {
+            table.quarantine.push(offered);
         }
     }
 }
@@ -260,79 +268,53 @@ impl Drop for Granted {
 /// Tries again to end what peers still mapped; how many pages they still do.
 pub fn release_quarantined() -> usize {
     let mut table = TABLE.lock();
-    let kept = core::mem::take(&mut table.quarantine);
-    let kept: Vec<Offered> = kept
-        .into_iter()
-        .filter_map(|offered| table.end_all(offered))
-        .collect();
-    let pages = kept.iter().map(|offered| offered.pages.count()).sum();
-    table.quarantine = kept;
-    pages
+    let table = &mut *table;
+    table
+        .quarantine
+        .retain_mut(|offered| offered.remains(&table.frames, &mut table.references));
+    let kept = table.quarantine.iter();
+    kept.map(|offered| offered.pages.count()).sum()
 }
 
 /// Pages of a peer, mapped in a row. Unmapped when dropped.
 pub struct Mapped {
     pages: Pages,
+    /// Xen's handles for the pages that are mapped, from the first one on.
     handles: Vec<u32>,
     shared: Shared,
 }
 
 impl Mapped {
-    /// How often a page that is paged out is asked for again.
-    const TRIES: usize = 100;
-
     /// Maps `references` of domain `peer`, in this order. On an error nothing stays mapped.
     pub fn new(peer: u16, references: &[u32], writable: bool) -> Result<Self, GrantError> {
         let pages = machine().window(references.len())?;
+        let mut handles = Vec::new();
+        handles.try_reserve_exact(references.len())?;
+        // SAFETY: once all are mapped, they stay so as long as this value lives, which is what hands the view out.
+        let shared = unsafe { Shared::new(pages.start(), pages.count()) };
+        // From here on what is mapped is unmapped, whichever way this ends.
+        let mut mapped = Self {
+            pages,
+            handles,
+            shared,
+        };
         let flags = GNTMAP_HOST_MAP | if writable { 0 } else { GNTMAP_READONLY };
-        let mut operations: Vec<gnttab_map_grant_ref> = references
-            .iter()
-            .zip(pages.addresses())
-            .map(|(&reference, address)| gnttab_map_grant_ref {
+        for (&reference, address) in references.iter().zip(mapped.pages.addresses()) {
+            let operation = gnttab_map_grant_ref {
                 host_addr: address.as_u64(),
                 flags,
                 r#ref: reference,
                 dom: peer,
                 ..Default::default()
-            })
-            .collect();
-        // SAFETY: the addresses are the window's, and unused.
-        unsafe { hypercall::gnttab_map(&mut operations) }?;
-        for operation in &mut operations {
-            let mut tries = 0;
-            while operation.status == GNTST_EAGAIN && tries < Self::TRIES {
-                tries += 1;
-                // SAFETY: as above.
-                unsafe { hypercall::gnttab_map(core::slice::from_mut(operation)) }?;
-            }
+            };
+            let handle = map_page(operation, |operation| {
+                // SAFETY: the address is the window's, and unused.
+                unsafe { hypercall::gnttab_map(core::slice::from_mut(operation)) }
+            })?;
+            mapped.handles.push(handle);
         }
-        // From here on what is mapped is unmapped, whichever way this ends.
-        let failed = operations
-            .iter()
-            .map(|operation| operation.status)
-            .find(|&status| status != GNTST_OKAY);
-        let handles: Vec<u32> = operations
-            .iter()
-            .map(|operation| match operation.status {
-                GNTST_OKAY => operation.handle,
-                _ => Self::NOT_MAPPED,
-            })
-            .collect();
-        // SAFETY: once all are mapped, they stay so as long as this value lives, which is what hands the view out.
-        let shared = unsafe { Shared::new(pages.start(), pages.count()) };
-        let mapped = Self {
-            pages,
-            handles,
-            shared,
-        };
-        match failed {
-            None => Ok(mapped),
-            Some(status) => Err(GrantError::Peer(status)),
-        }
+        Ok(mapped)
     }
-
-    /// No handle of Xen's is that large: it counts them from 0 up to the size of its table.
-    const NOT_MAPPED: u32 = u32::MAX;
 
     /// The memory.
     pub fn shared(&self) -> &Shared {
@@ -340,26 +322,39 @@ impl Mapped {
     }
 }
 
+/// How often a page that is paged out is asked for.
+const TRIES: usize = 100;
+
+/// Maps one page by `call`; Xen's handle for it. Pure.
+fn map_page(
+    mut operation: gnttab_map_grant_ref,
+    mut call: impl FnMut(&mut gnttab_map_grant_ref) -> Result<(), XenErrno>,
+) -> Result<u32, GrantError> {
+    for _ in 0..TRIES {
+        call(&mut operation)?;
+        match operation.status {
+            GNTST_OKAY => return Ok(operation.handle),
+            GNTST_EAGAIN => {}
+            status => return Err(GrantError::Peer(status)),
+        }
+    }
+    Err(GrantError::Peer(GNTST_EAGAIN))
+}
+
 impl Drop for Mapped {
     fn drop(&mut self) {
-        let mut operations: Vec<gnttab_unmap_grant_ref> = self
-            .handles
-            .iter()
-            .zip(self.pages.addresses())
-            .filter(|&(&handle, _)| handle != Self::NOT_MAPPED)
-            .map(|(&handle, address)| gnttab_unmap_grant_ref {
+        // Page by page: to give pages back needs no memory.
+        for (&handle, address) in self.handles.iter().zip(self.pages.addresses()) {
+            let mut operation = gnttab_unmap_grant_ref {
                 host_addr: address.as_u64(),
                 handle,
                 ..Default::default()
-            })
-            .collect();
-        // SAFETY: the view went with this value, so nobody uses the addresses.
-        let result = unsafe { hypercall::gnttab_unmap(&mut operations) };
-        let refused = operations
-            .iter()
-            .any(|operation| operation.status != GNTST_OKAY);
-        if result.is_err() || refused {
-            log::error!("Xen refused to unmap pages of a peer");
+            };
+            // SAFETY: the view went with this value, so nobody uses the address.
+            let result = unsafe { hypercall::gnttab_unmap(core::slice::from_mut(&mut operation)) };
+            if result.is_err() || operation.status != GNTST_OKAY {
+                log::error!("Xen refused to unmap a page of a peer");
+            }
         }
     }
 }
@@ -369,6 +364,36 @@ const _: () = assert!(PAGE_SIZE == GRANT_ENTRIES_PER_FRAME as usize * 8);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Has `map_page` try with what `call` does at the n-th try; how often it tried, and what came of it.
+    fn tried(call: impl Fn(usize) -> Result<i16, XenErrno>) -> (usize, Result<u32, GrantError>) {
+        let mut tries = 0;
+        let outcome = map_page(gnttab_map_grant_ref::default(), |operation| {
+            tries += 1;
+            operation.status = call(tries)?;
+            operation.handle = 7;
+            Ok(())
+        });
+        (tries, outcome)
+    }
+
+    #[test]
+    fn a_page_that_is_paged_out_is_asked_for_again_and_nothing_else_is() {
+        assert_eq!(tried(|_| Ok(GNTST_OKAY)), (1, Ok(7)));
+        let paged_in = |at| move |n| Ok(if n < at { GNTST_EAGAIN } else { GNTST_OKAY });
+        assert_eq!(tried(paged_in(3)), (3, Ok(7)));
+        let never = tried(paged_in(usize::MAX));
+        assert_eq!(never, (TRIES, Err(GrantError::Peer(GNTST_EAGAIN))));
+        assert_eq!(tried(|_| Ok(-8)), (1, Err(GrantError::Peer(-8))));
+        let refused = |n| {
+            if n < 2 {
+                Ok(GNTST_EAGAIN)
+            } else {
+                Err(XenErrno::ESRCH)
+            }
+        };
+        assert_eq!(tried(refused), (2, Err(GrantError::Xen(XenErrno::ESRCH))));
+    }
 
     #[test]
     fn reserved_references_are_never_given_out() {

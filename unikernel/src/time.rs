@@ -184,16 +184,20 @@ pub fn wake_sleepers() -> Option<Duration> {
     if sleepers.is_empty() {
         return None;
     }
-    let now = now();
-    let due: Vec<Sleeper> = sleepers
-        .extract_if(.., |sleeper| sleeper.deadline <= now)
-        .collect();
-    let next = sleepers.iter().map(|sleeper| sleeper.deadline).min();
-    drop(sleepers);
-    for sleeper in due {
-        sleeper.waker.wake();
-    }
-    next
+    wake_due(&mut sleepers, now())
+}
+
+/// The same at the time `now`. Wakes each where it stands, so that the end of a sleep needs no memory: a waker puts a number
+/// into a queue, and never comes back to the list of sleepers. Pure.
+fn wake_due(sleepers: &mut Vec<Sleeper>, now: Duration) -> Option<Duration> {
+    sleepers.retain(|sleeper| {
+        let due = sleeper.deadline <= now;
+        if due {
+            sleeper.waker.wake_by_ref();
+        }
+        !due
+    });
+    sleepers.iter().map(|sleeper| sleeper.deadline).min()
 }
 
 /// How long tasks have waited for others. Waits that overlap count once.
@@ -265,6 +269,33 @@ mod tests {
         tsc_to_system_mul: 1 << 31,
         tsc_shift: 0,
     };
+
+    #[derive(Default)]
+    struct Woken(core::sync::atomic::AtomicU32);
+
+    impl alloc::task::Wake for Woken {
+        fn wake(self: alloc::sync::Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_is_due_is_woken_and_the_next_deadline_is_told() {
+        let woken = alloc::sync::Arc::<Woken>::default();
+        let sleeper = |number| Sleeper {
+            deadline: Duration::from_secs(number),
+            number,
+            waker: Waker::from(alloc::sync::Arc::clone(&woken)),
+        };
+        let mut sleepers: Vec<Sleeper> = [4, 1, 5, 2].map(sleeper).into();
+        let next = wake_due(&mut sleepers, Duration::from_secs(2));
+        assert_eq!(next, Some(Duration::from_secs(4)));
+        assert_eq!(woken.0.load(Ordering::Relaxed), 2);
+        let left: Vec<u64> = sleepers.iter().map(|sleeper| sleeper.number).collect();
+        assert_eq!(left, [4, 5]);
+        assert_eq!(wake_due(&mut sleepers, Duration::MAX), None);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 4);
+    }
 
     #[test]
     fn ticks_become_nanoseconds() {

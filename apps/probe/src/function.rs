@@ -33,6 +33,7 @@ impl Stage for Probe {
                 "opcode",
                 "heap-panic",
                 "heap",
+                "scarce",
                 "grants",
                 "ports",
                 "console",

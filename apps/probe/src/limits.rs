@@ -2,12 +2,14 @@
 
 use alloc::collections::TryReserveError;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use unikernel::events::Port;
-use unikernel::grants::Granted;
+use unikernel::grants::{Granted, Mapped, release_quarantined};
 use unikernel::memory::heap_stats;
+use unikernel::time;
 
 use crate::Report;
 
@@ -32,6 +34,43 @@ pub async fn heap(report: &Report, pages: usize) -> Result<(), String> {
         )
         .await;
     report.say("heap-used", heap_stats().used).await;
+    Ok(())
+}
+
+/// Takes an event, sleeps, gives pages up and lets go of a peer's while the heap is full. The peer is this domain.
+pub async fn scarce(report: &Report, pages: usize) -> Result<(), String> {
+    let domid = report.store().read("domid").await;
+    let domid = domid.map_err(|error| format!("domid: {error}"))?;
+    let own = core::str::from_utf8(&domid)
+        .ok()
+        .and_then(|id| id.parse().ok())
+        .ok_or("domid: no number")?;
+    let granted = Granted::new(own, 3).map_err(|error| error.to_string())?;
+    let references = [0, 1, 2].map(|page| granted.reference(page));
+    let mapped = Mapped::new(own, &references, true).map_err(|error| error.to_string())?;
+    granted.shared().write(5000, b"seen through the mapping");
+    let mut seen = [0; 24];
+    mapped.shared().read(5000, &mut seen);
+    let port = Port::alloc_unbound(own).map_err(|error| error.to_string())?;
+    let other = Port::bind_interdomain(own, port.number()).map_err(|error| error.to_string())?;
+    let moment = Duration::from_millis(1);
+    // The first sleep makes the list of sleepers.
+    time::sleep_until(time::now() + moment).await;
+
+    let (hoard, _) = fill_the_heap(pages);
+    let events = port.event_count();
+    other.notify();
+    port.wait(events).await;
+    time::sleep_until(time::now() + moment).await;
+    drop(granted);
+    let kept = release_quarantined();
+    drop(mapped);
+    let left = release_quarantined();
+    drop(hoard);
+    let seen = core::str::from_utf8(&seen).unwrap_or_default();
+    report
+        .say("scarce", format!("{seen}: {kept} pages kept, then {left}"))
+        .await;
     Ok(())
 }
 

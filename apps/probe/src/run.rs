@@ -42,6 +42,7 @@ async fn act(plan: &stage::Plan<'_>, report: &Report, pages: usize) -> Result<()
         "opcode" => faults::invalid_opcode(),
         "heap-panic" => limits::allocate_for_ever(),
         "heap" => limits::heap(report, pages).await,
+        "scarce" => limits::scarce(report, pages).await,
         "grants" => limits::grants(report, pages).await,
         "ports" => limits::ports(report).await,
         "console" => output::flood(plan, report).await,
