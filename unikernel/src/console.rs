@@ -268,8 +268,8 @@ pub fn drain() {
 fn wait_until(console: &Console, ready: impl Fn(&Console) -> bool) {
     let deadline = time::now() + DRAIN;
     while !ready(console) && time::now() < deadline {
-        // Looking takes the event, so that the next sleep is one.
-        console.port.event_count();
+        // Taken, so that the next sleep is one.
+        console.port.take_event();
         if !ready(console) {
             hypercall::poll(&[console.port.number()], deadline.as_nanos() as u64);
         }

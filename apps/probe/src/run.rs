@@ -40,7 +40,7 @@ async fn act(plan: &stage::Plan<'_>, report: &Report, pages: usize) -> Result<()
         "fault" => faults::write_to_null(),
         "stack" => faults::overflow_the_stack(),
         "opcode" => faults::invalid_opcode(),
-        "heap-panic" => limits::allocate_for_ever(),
+        "heap-panic" => limits::allocate_carelessly(pages),
         "heap" => limits::heap(report, pages).await,
         "scarce" => limits::scarce(report, pages).await,
         "grants" => limits::grants(report, pages).await,

@@ -1,5 +1,5 @@
 #!/bin/bash
-# P1: a full heap is an error, and passes; who does not ask ends in crash; pages, events and sleeps need no memory
+# P1: a full heap is an error, and passes; who does not ask ends in crash; pages, events and sleeps need none
 # timeout: 300
 . "$JOB/lab/lib.sh"
 
