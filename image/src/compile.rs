@@ -1,14 +1,15 @@
 //! `grantflow images`: one cargo call per image, then the stripped file, its debug file, and the checks.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{fs, io};
 
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::elf::{Image, Report, strip};
 use crate::failure::Failure;
+use crate::output;
 use crate::progress::Progress;
 use crate::workspace::{Package, Workspace};
 
@@ -120,8 +121,7 @@ pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
     let declared = declared(&workspace.packages).map_err(Failure::input)?;
     let chosen = choose(&declared, &args.names).map_err(Failure::input)?;
     if args.list {
-        list(&chosen, json);
-        return Ok(());
+        return Ok(list(&chosen, json)?);
     }
     let progress = Progress::new();
     let mut reports = Vec::new();
@@ -135,9 +135,9 @@ pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
         reports.push(build(&workspace, source, goal)?);
     }
     if json {
-        println!("{}", json!({ "images": reports }));
+        output::line(json!({ "images": reports }))?;
     } else {
-        print!("{}", table(&reports));
+        output::write(table(&reports))?;
     }
     let unfit = |report: &&Report| !report.passed() || (args.strict_size && report.above_goal > 0);
     let failed = reports.iter().filter(unfit).count();
@@ -206,18 +206,18 @@ fn choose(declared: &[Source], names: &[String]) -> Result<Vec<Source>, CompileE
     names.iter().map(find).collect()
 }
 
-fn list(sources: &[Source], json: bool) {
+fn list(sources: &[Source], json: bool) -> io::Result<()> {
     if json {
         let all: Vec<_> = sources
             .iter()
             .map(|s| json!({ "name": s.name, "package": s.package }))
             .collect();
-        println!("{}", json!({ "images": all }));
-        return;
+        return output::line(json!({ "images": all }));
     }
     for source in sources {
-        println!("{:<16} {}", source.name, source.package);
+        output::line(format_args!("{:<16} {}", source.name, source.package))?;
     }
+    Ok(())
 }
 
 fn build(workspace: &Workspace, source: &Source, goal: u64) -> Result<Report, CompileError> {

@@ -7,7 +7,10 @@
 //! * [`lab`] boots Xen and a Debian dom0 in QEMU, runs a job there and brings back what it left.
 //! * [`xl`] writes domain configurations and calls `xl`.
 //! * [`demo`] runs the first pipeline on recorded data and checks every result.
-//! * [`failure`] and [`progress`] say to a person how it went.
+//! * [`failure`] and [`progress`] say to a person how it went, through [`output`].
+
+// Both macros panic where the reader of a pipe has gone.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod compile;
 pub mod demo;
@@ -15,6 +18,7 @@ pub mod dist;
 pub mod elf;
 pub mod failure;
 pub mod lab;
+pub mod output;
 pub mod progress;
 pub mod workspace;
 pub mod xl;

@@ -1,10 +1,12 @@
 //! The command line of the host tool.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use grantflow::failure::Failure;
-use grantflow::{compile, demo, dist, lab};
+use grantflow::{compile, demo, dist, lab, output};
+use signal_hook::consts::SIGPIPE;
 
 /// Builds, boots and checks pipelines of small Xen PV unikernels that exchange data over vchan.
 ///
@@ -34,13 +36,20 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(&cli) {
+    let exit = match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("grantflow: {failure}");
+            if !output::reader_is_gone() {
+                output::tell(format_args!("grantflow: {failure}"));
+            }
             ExitCode::from(failure.exit_code())
         }
+    };
+    if output::reader_is_gone() {
+        // It does not return; should the system refuse, the exit code has to do.
+        let _ = signal_hook::low_level::emulate_default_handler(SIGPIPE);
     }
+    exit
 }
 
 fn run(cli: &Cli) -> Result<(), Failure> {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::output;
+
 /// Says what is going on, with the time since the work began.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
@@ -30,7 +32,7 @@ impl Progress {
     /// One line: what begins or was reached now.
     pub fn say(&self, what: impl fmt::Display) {
         if !self.silent {
-            eprintln!("[{}] {what}", Elapsed(self.start.elapsed()));
+            output::tell(format_args!("[{}] {what}", Elapsed(self.start.elapsed())));
         }
     }
 

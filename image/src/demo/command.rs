@@ -3,6 +3,7 @@
 use super::args::{Args, Target};
 use super::{in_lab, on_xen};
 use crate::failure::Failure;
+use crate::output;
 use crate::progress::Progress;
 
 /// Runs the demo; `json` asks for one JSON document on standard output.
@@ -14,9 +15,9 @@ pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
     }
     let report = on_xen::run(&plan, &progress)?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        output::line(serde_json::to_string_pretty(&report)?)?;
     } else {
-        println!("{report}");
+        output::line(&report)?;
     }
     if report.passed {
         return Ok(());

@@ -1,5 +1,6 @@
 //! `grantflow lab ...` on the command line.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::scenarios::{self, Reader, Scenario};
 use super::{error::LabError, fixtures, qemu, run, shell};
 use crate::dist;
 use crate::failure::Failure;
+use crate::output;
 use crate::progress::{Bytes, Progress};
 use crate::workspace::Workspace;
 
@@ -108,21 +110,20 @@ pub fn execute(command: &LabCommand, json: bool) -> Result<(), Failure> {
             let chosen =
                 scenarios::find(&fixtures::scenario_folder(&workspace), names).map_err(by_blame)?;
             if *list {
-                list_scenarios(&chosen, json);
-                return Ok(());
+                return Ok(list_scenarios(&chosen, json)?);
             }
             test(&workspace, &chosen, out.clone(), *memory, &progress, json)
         }
         LabCommand::Clean => {
             let freed = parts::clean()?;
             if json {
-                println!("{}", json!({ "freed": freed }));
+                output::line(json!({ "freed": freed }))?;
             } else {
-                println!(
+                output::line(format_args!(
                     "removed {} from {}",
                     Bytes(freed),
                     parts::cache_folder().display()
-                );
+                ))?;
             }
             Ok(())
         }
@@ -134,22 +135,22 @@ fn fetch(progress: &Progress, json: bool) -> Result<(), Failure> {
     let parts = Parts::ensure(progress)?;
     let folder = parts::cache_folder();
     if json {
-        println!(
+        output::line(format_args!(
             "{}",
             json!({ "cache": folder, "kernel": parts.kernel_release(), "packages": parts.packages() })
-        );
+        ))?;
     } else {
-        println!(
+        output::line(format_args!(
             "the lab is in {}: kernel {}",
             folder.display(),
             parts.kernel_release()
-        );
+        ))?;
         for package in parts
             .packages()
             .iter()
             .filter(|name| name.starts_with("xen") || name.starts_with("linux"))
         {
-            println!("  {package}");
+            output::line(format_args!("  {package}"))?;
         }
     }
     Ok(())
@@ -170,10 +171,10 @@ fn run_job(
     let outcome = run::run(job, &results, progress, &mut pass_on).map_err(by_blame)?;
     if json {
         let (boot, total) = (outcome.boot.as_secs_f64(), outcome.total.as_secs_f64());
-        println!(
+        output::line(format_args!(
             "{}",
             json!({ "status": outcome.status, "boot_seconds": boot, "total_seconds": total })
-        );
+        ))?;
     }
     progress.say(format_args!("the job ended with status {}", outcome.status));
     match outcome.status {
@@ -192,18 +193,18 @@ fn by_blame(error: LabError) -> Failure {
     }
 }
 
-fn list_scenarios(scenarios: &[Scenario], json: bool) {
+fn list_scenarios(scenarios: &[Scenario], json: bool) -> io::Result<()> {
     if json {
         let all: Vec<_> = scenarios
             .iter()
             .map(|s| json!({ "name": s.name, "about": s.about }))
             .collect();
-        println!("{}", json!({ "scenarios": all }));
-        return;
+        return output::line(json!({ "scenarios": all }));
     }
     for scenario in scenarios {
-        println!("{:<20} {}", scenario.name, scenario.about);
+        output::line(format_args!("{:<20} {}", scenario.name, scenario.about))?;
     }
+    Ok(())
 }
 
 fn test(
@@ -243,14 +244,14 @@ fn test(
     });
     let summary = reader.summary(chosen.len());
     if json {
-        println!(
+        output::line(format_args!(
             "{}",
             json!({ "scenarios": reader.ended, "summary": summary })
-        );
+        ))?;
     }
     ran.map_err(by_blame)?;
     if !json {
-        println!("{summary}");
+        output::line(summary)?;
     }
     match summary.failed {
         0 => Ok(()),

@@ -82,17 +82,32 @@ pub fn ensure(progress: &Progress) -> Result<(), LabError> {
         progress.say(format_args!(
             "{program} is missing: apt-get install -y --no-install-recommends {package}"
         ));
-        let status = Command::new("apt-get")
-            .args(["install", "-y", "-qq", "--no-install-recommends", package])
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status();
-        if !status.is_ok_and(|status| status.success()) || !in_path(program) {
+        if !install(package, apt_get) || !in_path(program) {
             return Err(missing);
         }
     }
     Ok(())
+}
+
+/// Installs `package`, whether it worked; a machine without lists of packages, or with old ones, fetches them in between.
+fn install(package: &str, apt_get: impl Fn(&[&str]) -> bool) -> bool {
+    let install = || apt_get(&["install", "-y", "-qq", "--no-install-recommends", package]);
+    // A source that has nothing to do with the package may fail to update.
+    install() || {
+        apt_get(&["update", "-qq"]);
+        install()
+    }
+}
+
+/// Whether `apt-get` did what its arguments say.
+fn apt_get(arguments: &[&str]) -> bool {
+    let status = Command::new("apt-get")
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
 }
 
 fn in_path(program: &str) -> bool {
@@ -247,6 +262,8 @@ pub fn printable(line: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::{Cell, RefCell};
+
     use super::*;
 
     #[test]
@@ -273,6 +290,31 @@ mod tests {
             "{words:?}"
         );
         assert!(!words.contains(&"-monitor".to_owned()), "{words:?}");
+    }
+
+    #[test]
+    fn a_failed_installation_is_tried_again_with_fresh_lists() {
+        // apt-get knows the package once it has updated, if `there`.
+        let calls = |updated: bool, there: bool| {
+            let (updated, calls) = (Cell::new(updated), RefCell::new(Vec::new()));
+            let installed = install("qemu-system-x86", |arguments| {
+                calls.borrow_mut().push(arguments.join(" "));
+                if arguments.first() == Some(&"update") {
+                    updated.set(true);
+                }
+                arguments.first() == Some(&"install") && updated.get() && there
+            });
+            (installed, calls.into_inner())
+        };
+        let install = "install -y -qq --no-install-recommends qemu-system-x86";
+        let again = vec![
+            install.to_owned(),
+            "update -qq".to_owned(),
+            install.to_owned(),
+        ];
+        assert_eq!(calls(true, true), (true, vec![install.to_owned()]));
+        assert_eq!(calls(false, true), (true, again.clone()));
+        assert_eq!(calls(false, false), (false, again));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::parts::Parts;
 use super::qemu::{self, Console, Machine};
 use super::scratch::Scratch;
 use super::signals;
+use crate::output;
 use crate::progress::Progress;
 
 /// How long the last output may take to arrive once the job has ended.
@@ -187,13 +188,13 @@ pub(super) fn assemble(
 
 /// Passes a job's outputs on to this process's own.
 pub fn pass_on(stream: Stream, bytes: &[u8]) {
-    // A closed pipe on our side must not stop the job.
-    let _ = match stream {
+    // A reader that has gone is noted, and ends the job; an output that is lost otherwise does not.
+    let _ = output::noting(match stream {
         Stream::Stdout => io::stdout()
             .write_all(bytes)
             .and_then(|()| io::stdout().flush()),
         Stream::Stderr => io::stderr().write_all(bytes),
-    };
+    });
 }
 
 #[cfg(test)]

@@ -46,6 +46,10 @@ pub fn find(folder: &Path, names: &[String]) -> Result<Vec<Scenario>, LabError> 
             .unwrap_or_default();
         all.push(parse(name, &text)?);
     }
+    if all.is_empty() {
+        let message = format!("there are no scenarios in {}", folder.display());
+        return Err(LabError::Job(message));
+    }
     if names.is_empty() {
         return Ok(all);
     }
@@ -240,6 +244,10 @@ mod tests {
     #[test]
     fn scenarios_are_found_by_name_and_the_library_is_none() {
         let folder = tempfile::tempdir().unwrap();
+        assert!(
+            find(folder.path(), &[]).is_err(),
+            "nothing tested is no success"
+        );
         for name in ["two.sh", "one.sh", "lib.sh", "peer.c"] {
             fs::write(folder.path().join(name), "#!/bin/bash\n# x\n").unwrap();
         }

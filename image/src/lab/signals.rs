@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::error::LabError;
+use crate::output;
 
 static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
@@ -24,8 +25,8 @@ pub fn watch() -> Result<Arc<AtomicBool>, LabError> {
     Ok(Arc::clone(FLAG.get_or_init(|| flag)))
 }
 
-/// Whether one came.
+/// Whether one came, or nobody reads any more what the work is done for.
 pub fn came(flag: &AtomicBool) -> bool {
     // The flag alone is the message; it publishes no other memory.
-    flag.load(Ordering::Relaxed)
+    flag.load(Ordering::Relaxed) || output::reader_is_gone()
 }

@@ -82,10 +82,10 @@ impl<T: Tools> DomainGuard<T> {
 impl<T: Tools> Drop for DomainGuard<T> {
     fn drop(&mut self) {
         if let Err(error) = self.destroy_all() {
-            eprintln!(
+            crate::output::tell(format_args!(
                 "cannot destroy all of {}: {error}; see `xl list`",
                 self.names.join(", ")
-            );
+            ));
         }
     }
 }
