@@ -11,6 +11,12 @@ while read -r name limit; do
   start=${EPOCHREALTIME/./}
   PREFIX=$name- timeout -k 5 "$limit" bash "lab/$name.sh" >"$log" 2>&1 </dev/null
   status=$?
+  # Where bash cannot make sense of a test, it passes over the whole line: that tested nothing.
+  slip=$(grep -E '\.sh: line [0-9]+: .*(syntax error|not found|unbound variable|expression expected|operator expected|too many arguments)' "$log" | head -n 1)
+  if [ "$status" = 0 ] && [ -n "$slip" ]; then
+    echo "fail: $slip" >>"$log"
+    status=1
+  fi
   took=$(((${EPOCHREALTIME/./} - start) / 1000))
   # Whatever the scenario left must not disturb the next one.
   for id in $(domains); do xl destroy "$id"; done

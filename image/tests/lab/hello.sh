@@ -2,7 +2,8 @@
 # An image boots under xl create, prints on its console and powers off
 . "$JOB/lab/lib.sh"
 
-create hello probe 2 ""
-wait_console hello '.'
-wait_ended hello
-no_crash
+probe hello 2 ""
+wait_console hello '^grantflow '
+wait_console hello ' 2048 KiB of memory'
+wait_powered_off hello
+[ "$(state hello)" = done ] || fail "it ended in state '$(state hello)'"

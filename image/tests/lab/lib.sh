@@ -127,8 +127,8 @@ says() {
   said=$(read_key "$1" "data/probe/$2")
   [[ $said =~ $3 ]] || fail "$1 said '$said' under $2, not /$3/"
 }
-# cpu_tenths NAME: the CPU time that it has used, in tenths of a second.
-cpu_tenths() { xl list "$PREFIX$1" | awk 'NR == 2 { print int($6 * 10 + 0.5) }'; }
+# cpu_tenths NAME: the CPU time that it has used, in tenths of a second; `no_domain` if it is gone, which no sum accepts.
+cpu_tenths() { xl list "$PREFIX$1" | awk 'NR == 2 { tenths = int($6 * 10 + 0.5) } END { print tenths == "" ? "no_domain" : tenths }'; }
 # is_idle NAME SECONDS: over that time it uses less than 1 % of one CPU (or the resolution of `xl list`, a tenth).
 is_idle() {
   local before after limit=$(($2 / 10 > 1 ? $2 / 10 : 1))
@@ -137,8 +137,11 @@ is_idle() {
   after=$(cpu_tenths "$1")
   [ $((after - before)) -le "$limit" ] || fail "$1 used $((after - before)) tenths of a second of CPU in $2 s"
 }
-# counter NAME NODE KEY: a counter of a stage: counter src stats/stage in.
-counter() { read_key "$1" "data/grantflow/$2" | tr ' ' '\n' | awk -F= -v key="$3" '$1 == key { print $2 }'; }
+# counter NAME NODE KEY: a counter of a stage: counter src stats/stage in; `no_counter` if it has none, which no sum accepts.
+counter() {
+  read_key "$1" "data/grantflow/$2" | tr ' ' '\n' |
+    awk -F= -v key="$3" '$1 == key { value = $2 } END { print value == "" ? "no_counter" : value }'
+}
 
 # read_key NAME KEY: a key below the domain's folder in xenstore.
 read_key() { xenstore-read "/local/domain/$(domid "$1")/$2" 2>/dev/null; }
@@ -169,6 +172,16 @@ leak_snapshot() {
     echo "xenstore entries of machines $(xenstore-ls /vm 2>/dev/null | grep -cE '^ ?[0-9a-f-]+ = ')"
     echo "grants in use $(grants_in_use)"
   } >"$1"
+}
+# leak_visible FILE: now that domains of the scenario run and are connected, every figure is above what FILE holds; one that
+# never moves would find no leak.
+leak_visible() {
+  local during=$CONFIGS/during what count
+  leak_snapshot "$during"
+  while read -r what; do
+    count=$(sed -n "s/^${what% *} //p" "$during")
+    [ "$count" -gt "${what##* }" ] || fail "with domains running: $count ${what% *}, before: ${what##* }"
+  done <"$1"
 }
 # grants_in_use: how many grants of any domain are mapped, from the hypervisor's own dump.
 grants_in_use() {

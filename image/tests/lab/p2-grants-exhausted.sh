@@ -11,6 +11,7 @@ says table grants '^504 pages, then: .*max_grant_frames='
 says table grants-again '^504 pages, then: .*max_grant_frames='
 wait_powered_off memory
 says memory grants '^[0-9]+ pages, then: out of memory: .*memory='
+says memory grants-again '^[0-9]+ pages, then: '
 first=$(read_key memory data/probe/grants | cut -d' ' -f1)
 again=$(read_key memory data/probe/grants-again | cut -d' ' -f1)
 [ "$first" -gt 100 ] || fail "only $first pages of 4 MiB could be granted"
