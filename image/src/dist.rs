@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::compile::{self, CompileError};
 use crate::failure::Failure;
+use crate::output;
 use crate::progress::Bytes;
 use crate::workspace::Workspace;
 
@@ -65,9 +66,10 @@ pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
     });
     write(&path, &archive).map_err(Failure::failed)?;
     if json {
-        println!("{}", json!({ "archive": path, "bytes": archive.len() }));
+        output::line(json!({ "archive": path, "bytes": archive.len() }))?;
     } else {
-        println!("{} ({})", path.display(), Bytes(archive.len() as u64));
+        let size = Bytes(archive.len() as u64);
+        output::line(format_args!("{} ({size})", path.display()))?;
     }
     Ok(())
 }
