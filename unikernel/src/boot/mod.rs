@@ -31,8 +31,9 @@ mod entry {
         "lea rsi, [rdx + rax]",
         "call {entry}",
         "ud2",
+        // The linker script puts it at the start of a page.
         ".section .stack, \"aw\", @nobits",
-        ".balign 4096",
+        ".balign 16",
         ".global stack_guard",
         "stack_guard: .skip 4096",
         ".skip {stack_size}",
