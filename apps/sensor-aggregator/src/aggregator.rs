@@ -25,7 +25,7 @@
 
 use alloc::borrow::ToOwned;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -352,44 +352,35 @@ fn spacings(params: &Params<'_>) -> Result<Vec<(String, Duration)>, ParamError> 
 
 fn ranges(params: &Params<'_>) -> Result<Vec<Range>, ParamError> {
     let mut ranges: Vec<Range> = Vec::new();
-    let mins = params
-        .family_of("min.")?
-        .into_iter()
-        .map(|(series, min)| (series, Some(min), None));
-    let maxs = params
-        .family_of("max.")?
-        .into_iter()
-        .map(|(series, max)| (series, None, Some(max)));
-    for (series, min, max) in mins.chain(maxs) {
-        let prefix = if min.is_some() { "min" } else { "max" };
-        check_series(&format!("{prefix}.{series}"), series)?;
-        let range = match ranges.iter_mut().find(|range| range.series == series) {
-            Some(range) => range,
-            None => {
-                let series = series.to_owned();
-                ranges.push(Range {
-                    series,
-                    min: f64::NEG_INFINITY,
-                    max: f64::INFINITY,
-                });
-                let Some(range) = ranges.last_mut() else {
-                    continue;
-                };
-                range
-            }
-        };
-        range.min = min.unwrap_or(range.min);
-        range.max = max.unwrap_or(range.max);
-        if range.min > range.max {
-            let key = format!("max.{series}");
-            return Err(ParamError::bad(
-                &key,
-                &format!("{}", Shortest(range.max)),
-                "at least min of the series",
-            ));
+    for (series, min) in params.family_of("min.")? {
+        check_series(&format!("min.{series}"), series)?;
+        range_of(&mut ranges, series).min = min;
+    }
+    for (series, max) in params.family_of("max.")? {
+        let key = format!("max.{series}");
+        check_series(&key, series)?;
+        let range = range_of(&mut ranges, series);
+        range.max = max;
+        if range.min > max {
+            let value = Shortest(max).to_string();
+            return Err(ParamError::bad(&key, &value, "at least min of the series"));
         }
     }
     Ok(ranges)
+}
+
+/// The range of a series, one without bounds if it has none yet.
+fn range_of<'a>(ranges: &'a mut Vec<Range>, series: &str) -> &'a mut Range {
+    let known = ranges.iter().position(|range| range.series == series);
+    let index = known.unwrap_or(ranges.len());
+    if known.is_none() {
+        ranges.push(Range {
+            series: series.to_owned(),
+            min: f64::NEG_INFINITY,
+            max: f64::INFINITY,
+        });
+    }
+    &mut ranges[index]
 }
 
 fn check_series(key: &str, series: &str) -> Result<(), ParamError> {

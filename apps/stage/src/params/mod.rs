@@ -230,23 +230,24 @@ impl<'a> Params<'a> {
         &self,
         prefix: &str,
     ) -> Result<Vec<(&'a str, T)>, ParamError> {
-        self.given
-            .iter()
-            .filter_map(|(key, value)| {
-                let member = key
-                    .strip_prefix(prefix)
-                    .filter(|member| !member.is_empty())?;
-                Some(read(key, value).map(|value| (member, value)))
-            })
-            .collect()
+        let mut members = Vec::new();
+        for (key, value) in &self.given {
+            if let Some(member) = key.strip_prefix(prefix)
+                && !member.is_empty()
+            {
+                members.push((member, read(key, value)?));
+            }
+        }
+        Ok(members)
     }
 
     /// The edges of one direction, in the order given.
     pub fn edges(&self, direction: Direction) -> Result<Vec<Edge>, ParamError> {
-        let prefix = direction.prefix();
-        self.family(prefix)
-            .map(|(name, value)| Edge::parse(direction, name, value))
-            .collect()
+        let mut edges = Vec::new();
+        for (name, value) in self.family(direction.prefix()) {
+            edges.push(Edge::parse(direction, name, value)?);
+        }
+        Ok(edges)
     }
 }
 

@@ -22,7 +22,7 @@
 
 mod moments;
 
-use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::time::{NANOS_PER_SECOND, SECONDS_PER_DAY, Timestamp};
@@ -106,8 +106,8 @@ pub struct Summary {
 #[derive(Debug, Default)]
 pub struct Series {
     watermark: Option<i64>,
-    /// In order of time.
-    open: VecDeque<Open>,
+    /// In order of time. Most often one or two, so that the first is cheaply taken away.
+    open: Vec<Open>,
     /// Of all stamps in closed windows.
     grid: Grid,
 }
@@ -170,7 +170,7 @@ impl Series {
     /// The next window that the watermark closes. `every` is the spacing, where it is given.
     pub fn close_next(&mut self, windows: &Tumbling, every: Option<Duration>) -> Option<Summary> {
         let complete = self.watermark?.saturating_sub(windows.lateness);
-        let first = self.open.front()?;
+        let first = self.open.first()?;
         if first.start.saturating_add(windows.length) > complete {
             return None;
         }
@@ -179,7 +179,10 @@ impl Series {
 
     /// The next window, closed because the stream has ended.
     pub fn close_first(&mut self, windows: &Tumbling, every: Option<Duration>) -> Option<Summary> {
-        let window = self.open.pop_front()?;
+        if self.open.is_empty() {
+            return None;
+        }
+        let window = self.open.remove(0);
         self.grid.merge(&window.grid);
         let every = every.and_then(|every| u64::try_from(every.as_nanos()).ok());
         let spacing = every.or(self.grid.step).filter(|nanos| *nanos > 0);
