@@ -4,37 +4,15 @@ use core::fmt;
 
 use super::wire::{self, PathError, ProtocolViolation};
 
+/// Why xenstored refused a request: the name of an errno, cut to 16 printable ASCII characters and filled up with zeros.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Errno([u8; 16]);
+
 macro_rules! errnos {
     ($($name:ident $doc:literal)*) => {
-        /// Why xenstored refused a request: the errno names of `xsd_errors`.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[allow(clippy::upper_case_acronyms, reason = "the names of errno.h")]
-        pub enum Errno {
-            $(#[doc = $doc] $name,)*
-            /// Any other name, as far as it fits.
-            Other(ErrnoName),
-        }
-
+        /// The names of `xsd_errors`, and some that xenstored sends beside.
         impl Errno {
-            /// The errno that an `XS_ERROR` payload names.
-            pub fn from_payload(payload: &[u8]) -> Self {
-                let name = payload.strip_suffix(b"\0").unwrap_or(payload);
-                const KNOWN: &[(&str, Errno)] = &[$((stringify!($name), Errno::$name)),*];
-                for (known, errno) in KNOWN {
-                    if known.as_bytes() == name {
-                        return *errno;
-                    }
-                }
-                Self::Other(ErrnoName::new_truncate(name))
-            }
-
-            /// Its name in `errno.h`.
-            pub fn name(&self) -> &str {
-                match self {
-                    $(Self::$name => stringify!($name),)*
-                    Self::Other(name) => name.as_str(),
-                }
-            }
+            $(#[doc = $doc] pub const $name: Self = Self::named(stringify!($name).as_bytes());)*
         }
     };
 }
@@ -59,45 +37,44 @@ errnos! {
     EQUOTA "Over a quota, in oxenstored's words."
 }
 
-impl fmt::Display for Errno {
+impl Errno {
+    /// The errno that an `XS_ERROR` payload names.
+    pub fn from_payload(payload: &[u8]) -> Self {
+        Self::named(payload.strip_suffix(b"\0").unwrap_or(payload))
+    }
+
+    const fn named(name: &[u8]) -> Self {
+        let mut bytes = [0; 16];
+        let mut at = 0;
+        while at < name.len() && at < bytes.len() {
+            // A name goes to the console: no control characters from outside.
+            bytes[at] = if name[at].is_ascii_graphic() {
+                name[at]
+            } else {
+                b'?'
+            };
+            at += 1;
+        }
+        Self(bytes)
+    }
+
+    /// Its name in `errno.h`.
+    pub fn name(&self) -> &str {
+        let name = self.0.split(|byte| *byte == 0).next();
+        name.and_then(|name| str::from_utf8(name).ok())
+            .unwrap_or("")
+    }
+}
+
+impl fmt::Debug for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-/// An errno name outside `xsd_errors`, cut to 16 printable ASCII characters.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct ErrnoName {
-    bytes: [u8; 16],
-    len: u8,
-}
-
-impl ErrnoName {
-    fn new_truncate(name: &[u8]) -> Self {
-        let mut this = Self {
-            bytes: [0; 16],
-            len: 0,
-        };
-        for (to, from) in this.bytes.iter_mut().zip(name) {
-            // A name goes to the console: no control characters from outside.
-            *to = if from.is_ascii_graphic() { *from } else { b'?' };
-            this.len += 1;
-        }
-        this
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        self.bytes
-            .get(..usize::from(self.len))
-            .and_then(|bytes| str::from_utf8(bytes).ok())
-            .unwrap_or("")
-    }
-}
-
-impl fmt::Debug for ErrnoName {
+impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(self.name())
     }
 }
 
