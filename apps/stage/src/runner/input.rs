@@ -1,6 +1,7 @@
 //! One input edge: connect, read, decode, hand to the function; again after a loss.
 
 use core::cell::RefCell;
+use core::pin::pin;
 use core::time::Duration;
 
 use embedded_io_async::Read as _;
@@ -58,7 +59,8 @@ impl<'a, S: Stage, H: Host> Input<'a, S, H> {
         let mut connections = 0u64;
         loop {
             let stopping = board.changed.until(|| board.phase() != Phase::Running);
-            let Some(reader) = first(board.host.open_input(self.edge), stopping).await else {
+            let Some(reader) = first(pin!(board.host.open_input(self.edge)), pin!(stopping)).await
+            else {
                 break;
             };
             let reader = reader?;
@@ -91,7 +93,7 @@ impl<'a, S: Stage, H: Host> Input<'a, S, H> {
             .board
             .changed
             .until(|| self.board.phase() != Phase::Running);
-        first(self.board.host.sleep_until(deadline), stopping).await;
+        first(pin!(self.board.host.sleep_until(deadline)), pin!(stopping)).await;
     }
 
     async fn read(&mut self, mut reader: H::Reader) -> Ending {
@@ -105,7 +107,7 @@ impl<'a, S: Stage, H: Host> Input<'a, S, H> {
                 Err(error) => return self.refuse(&error),
             };
             let stopping = board.changed.until(|| board.phase() != Phase::Running);
-            let Some(count) = first(reader.read(space), stopping).await else {
+            let Some(count) = first(pin!(reader.read(space)), pin!(stopping)).await else {
                 return Ending::Done;
             };
             board.count_events(self.index, events_before, reader.events());

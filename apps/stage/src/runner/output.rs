@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::future::{Future, poll_fn};
-use core::pin::pin;
+use core::pin::{Pin, pin};
 use core::time::Duration;
 
 use embedded_io_async::Write as _;
@@ -68,7 +68,8 @@ impl<'a, H: Host> Output<'a, H> {
             let hopeless =
                 || board.is_stopped() || connections > 0 && board.phase() == Phase::Finishing;
             let give_up = board.changed.until(hopeless);
-            let Some(writer) = first(board.host.open_output(self.edge), give_up).await else {
+            let Some(writer) = first(pin!(board.host.open_output(self.edge)), pin!(give_up)).await
+            else {
                 break;
             };
             let mut writer = writer?;
@@ -89,7 +90,8 @@ impl<'a, H: Host> Output<'a, H> {
             );
             drop(writer);
             let give_up = board.changed.until(|| board.phase() != Phase::Running);
-            first(board.host.sleep_until(board.host.now() + BACK_OFF), give_up).await;
+            let pause = board.host.sleep_until(board.host.now() + BACK_OFF);
+            first(pin!(pause), pin!(give_up)).await;
         }
         self.discard().await;
         board.set_link(self.index, Link::Ended);
@@ -233,7 +235,8 @@ impl<'a, H: Host> Output<'a, H> {
         loop {
             let unread = writer.unread();
             let deadline = self.board.host.now() + DRAIN_PATIENCE;
-            let drained = first(writer.drained(), self.board.host.sleep_until(deadline)).await;
+            let patience = self.board.host.sleep_until(deadline);
+            let drained = first(pin!(writer.drained()), pin!(patience)).await;
             if drained.is_some() || writer.unread() >= unread {
                 return Ok(());
             }
@@ -259,7 +262,8 @@ async fn write_some<H: Host>(
             .sleep_until(board.host.now() + DRAIN_PATIENCE)
             .await;
     };
-    let write = first(writer.write(bytes), out_of_patience);
+    let (write, out_of_patience) = (pin!(writer.write(bytes)), pin!(out_of_patience));
+    let write = pin!(first(write, out_of_patience));
     let (outcome, blocked) = timed(board.host, write).await;
     let count = match outcome {
         Some(Ok(count @ 1..)) => count.min(bytes.len()),
@@ -273,19 +277,19 @@ async fn write_some<H: Host>(
 }
 
 /// A future's outcome, and how long it was not ready after it was first asked.
-async fn timed<T>(host: &impl Host, future: impl Future<Output = T>) -> (T, Duration) {
-    let mut future = pin!(future);
+fn timed<T>(
+    host: &impl Host,
+    mut future: Pin<&mut impl Future<Output = T>>,
+) -> impl Future<Output = (T, Duration)> {
     let mut since = None;
-    let value = poll_fn(|context| {
+    poll_fn(move |context| {
         let poll = future.as_mut().poll(context);
         if poll.is_pending() && since.is_none() {
             since = Some(host.now());
         }
-        poll
+        poll.map(|value| {
+            let waited = since.map(|since| host.now().saturating_sub(since));
+            (value, waited.unwrap_or(Duration::ZERO))
+        })
     })
-    .await;
-    (
-        value,
-        since.map_or(Duration::ZERO, |since| host.now().saturating_sub(since)),
-    )
 }

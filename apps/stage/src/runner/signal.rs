@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::future::{Future, poll_fn};
+use core::pin::Pin;
 use core::task::{Poll, Waker};
 
 /// Wakes the tasks that wait for a condition, so that they look again.
@@ -42,27 +43,27 @@ impl Signal {
 }
 
 /// Lets the other tasks run.
-pub(super) async fn yield_now() {
+pub(super) fn yield_now() -> impl Future<Output = ()> {
     let mut yielded = false;
-    poll_fn(|context| {
+    poll_fn(move |context| {
         if core::mem::replace(&mut yielded, true) {
             return Poll::Ready(());
         }
         context.waker().wake_by_ref();
         Poll::Pending
     })
-    .await;
 }
 
-/// The first of two to be ready; `first` where both are. `None` if it is the second.
-pub(super) async fn first<T>(first: impl Future<Output = T>, second: impl Future) -> Option<T> {
-    let mut first = core::pin::pin!(first);
-    let mut second = core::pin::pin!(second);
-    poll_fn(|context| {
+/// The first of two to be ready; `first` where both are. `None` if it is the second. Both are pinned by the caller: handed over
+/// by value, each would have to be moved once more, which takes code and room.
+pub(super) fn first<T>(
+    mut first: Pin<&mut impl Future<Output = T>>,
+    mut second: Pin<&mut impl Future>,
+) -> impl Future<Output = Option<T>> {
+    poll_fn(move |context| {
         if let Poll::Ready(value) = first.as_mut().poll(context) {
             return Poll::Ready(Some(value));
         }
         second.as_mut().poll(context).map(|_| None)
     })
-    .await
 }

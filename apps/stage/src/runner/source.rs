@@ -3,6 +3,7 @@
 use alloc::string::String;
 use core::cell::RefCell;
 use core::mem;
+use core::pin::pin;
 
 use super::DRAIN_PATIENCE;
 use super::board::{Board, Phase};
@@ -35,7 +36,11 @@ pub(super) async fn run<S: Stage, H: Host>(board: &Board<'_, H>, function: &RefC
             }
             Next::Now => {}
             Next::At(time) => {
-                first(board.host.sleep_until(time), board.changed.until(ended)).await;
+                first(
+                    pin!(board.host.sleep_until(time)),
+                    pin!(board.changed.until(ended)),
+                )
+                .await;
                 turn = 0;
             }
             Next::Idle | Next::Done => return,
@@ -85,7 +90,7 @@ async fn print<H: Host>(board: &Board<'_, H>, text: &str) -> Option<()> {
                 .sleep_until(board.host.now() + DRAIN_PATIENCE)
                 .await;
         };
-        first(board.host.console_line(line), out_of_patience).await?;
+        first(pin!(board.host.console_line(line)), pin!(out_of_patience)).await?;
     }
     Some(())
 }
