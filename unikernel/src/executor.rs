@@ -125,9 +125,9 @@ impl Executor {
 }
 
 /// Lets the other tasks that are ready run once.
-pub async fn yield_now() {
+pub fn yield_now() -> impl Future<Output = ()> {
     let mut yielded = false;
-    poll_fn(|cx| {
+    poll_fn(move |cx| {
         if yielded {
             return Poll::Ready(());
         }
@@ -135,7 +135,12 @@ pub async fn yield_now() {
         cx.waker().wake_by_ref();
         Poll::Pending
     })
-    .await;
+}
+
+/// Wakes tasks, once nothing is borrowed or locked that they may use. Not inlined: one copy serves all who collect wakers.
+#[inline(never)]
+pub(crate) fn wake_all(woken: Vec<Waker>) {
+    woken.into_iter().for_each(Waker::wake);
 }
 
 /// Runs two futures until one of them ends; the other is dropped. The first one is asked first.

@@ -236,7 +236,8 @@ impl<R: Rendezvous> Endpoint<R> {
             if self.link.peer()? != Peer::Waiting {
                 return Ok(());
             }
-            self.link.wait_for_event(seen).await;
+            self.link.events().wait(seen).await;
+            self.link.note_events();
         }
     }
 

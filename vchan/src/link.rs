@@ -280,17 +280,17 @@ impl<R: Rendezvous> Link<R> {
         self.state() == State::Open && self.peer() == Ok(Peer::Open) && self.events.peer_bound()
     }
 
-    /// Sleeps until an event later than the count `seen`, or until the heartbeat.
-    pub(crate) async fn wait_for_event(&self, seen: u64) -> Wake {
-        let wake = self.events.wait(seen).await;
+    /// Counts the events received, after a wait for one.
+    pub(crate) fn note_events(&self) {
         self.stats.received(self.events.event_count());
-        wake
     }
 
     /// Sleeps until an event later than the count `seen`. When only the heartbeat came, takes the chance to ask
     /// whether the peer still exists and whether `own`, which only we store, still stands as we left it.
     pub(crate) async fn wait(&self, seen: u64, own: (Field, u32)) -> Result<(), Corrupt> {
-        if self.wait_for_event(seen).await == Wake::Heartbeat && self.state() == State::Open {
+        let wake = self.events.wait(seen).await;
+        self.note_events();
+        if wake == Wake::Heartbeat && self.state() == State::Open {
             let (field, index) = own;
             // Relaxed: a comparison with our own last store; nothing else depends on it.
             let stands = self.control().load_u32(field.offset(), Ordering::Relaxed);

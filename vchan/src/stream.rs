@@ -273,10 +273,8 @@ impl<R: Rendezvous> Writer<R> {
         self.producer.in_flight()
     }
 
-    async fn wait(&self, seen: u64) -> Result<(), Corrupt> {
-        self.link
-            .wait(seen, (self.half.own, self.producer.index()))
-            .await
+    fn wait(&self, seen: u64) -> impl Future<Output = Result<(), Corrupt>> {
+        self.link.wait(seen, (self.half.own, self.producer.index()))
     }
 
     /// Asks the peer for an event once it has read. For callers that wait by means of their own: take

@@ -333,14 +333,13 @@ impl Watch {
     /// Waits until something changed, or may have changed, since the last call; at once the first time. Returns the
     /// path of the last of these changes, relative if the watched path is. Changes merge into one while nobody waits,
     /// so read what you need anew each time rather than trust the path. May be dropped and called again at will.
-    pub async fn changed(&mut self) -> Result<String, Error> {
+    pub fn changed(&mut self) -> impl Future<Output = Result<String, Error>> {
         poll_fn(|cx| {
             let (change, _replaced) = with(&self.shared, |connection| {
                 connection.poll_watch(self.token, cx.waker())
             });
             change
         })
-        .await
     }
 }
 

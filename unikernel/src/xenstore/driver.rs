@@ -1,16 +1,16 @@
 //! The task that moves a connection's bytes over a [`Transport`].
 
-use alloc::{rc::Rc, vec::Vec};
+use alloc::rc::Rc;
 use core::{
     cell::RefCell,
     fmt,
     future::{Future, poll_fn},
-    pin::pin,
-    task::{Poll, Waker},
+    pin::{Pin, pin},
+    task::Poll,
 };
 
 use super::{connection::Connection, error::Broken};
-use crate::executor::yield_now;
+use crate::executor::{wake_all, yield_now};
 
 /// Bytes read at once, on the stack.
 const READ_CHUNK: usize = 256;
@@ -55,12 +55,6 @@ pub(super) fn with<R>(shared: &Shared, action: impl FnOnce(&mut Connection) -> R
     result
 }
 
-/// Not inlined: one copy serves every action.
-#[inline(never)]
-fn wake_all(woken: Vec<Waker>) {
-    woken.into_iter().for_each(Waker::wake);
-}
-
 /// The connection's task: moves bytes between client and transport. Dropped, it breaks the connection.
 #[must_use = "nothing is sent or received until `run` is polled"]
 pub struct Driver<T> {
@@ -91,7 +85,7 @@ impl<T: Transport> Driver<T> {
             match self.pass() {
                 // Those that a pass has woken submit their next requests, which then share a batch.
                 Ok(true) => yield_now().await,
-                Ok(false) => self.sleep().await,
+                Ok(false) => self.sleep(pin!(self.transport.wait())).await,
                 Err(broken) => return broken,
             }
         }
@@ -153,10 +147,9 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    /// Waits for an event or a submission, whichever comes first.
-    async fn sleep(&self) {
-        let mut wait = pin!(self.transport.wait());
-        poll_fn(|cx| {
+    /// Waits for an event, which is what `wait` does, or a submission, whichever comes first.
+    fn sleep(&self, mut wait: Pin<&mut impl Future<Output = ()>>) -> impl Future<Output = ()> {
+        poll_fn(move |cx| {
             let (news, _replaced) =
                 with(&self.link.0, |connection| connection.poll_news(cx.waker()));
             if news {
@@ -165,6 +158,5 @@ impl<T: Transport> Driver<T> {
                 wait.as_mut().poll(cx)
             }
         })
-        .await;
     }
 }
