@@ -323,11 +323,16 @@ fn rust_flags(root: &Path) -> Vec<String> {
         "linker-flavor=ld.lld",
         "linker=rust-lld",
         "relro-level=off",
-        // Chosen by size: what the default threshold inlines costs an image some 2 KB.
         "jump-tables=no",
-        "llvm-args=-inline-threshold=15",
-        // Sequences that occur more than once become functions: another 1 to 2 KB. It leaves alone what uses a red zone.
+        // Chosen by size. What the default threshold inlines costs an image some 2 KB.
+        "llvm-args=-inline-threshold=10",
+        // Sequences that occur more than once become functions: 1 to 2 KB. It leaves alone what uses a red zone.
         "llvm-args=-enable-machine-outliner=always",
+        // Loads that are only sometimes redundant are not made so by copies of code: 4 KB.
+        "llvm-args=-enable-load-pre=false",
+        // Constants are not kept in registers around loops, where the registers are then saved and restored: 1 KB.
+        "llvm-args=-disable-machine-licm",
+        "llvm-args=-disable-lsr",
     ];
     flags.extend(code.map(|option| format!("-C{option}")));
     flags.push(format!("-Clink-arg=-T{}", script.display()));
