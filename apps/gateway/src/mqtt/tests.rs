@@ -91,13 +91,14 @@ fn connack() -> impl Strategy<Value = v5::Connack> {
 proptest! {
     #[test]
     fn a_connect_reads_as_it_was_meant(
-        client_id in "[a-z0-9-]{1,40}", keep_alive: u16, session_expiry: u32, maximum_packet in 1..=u32::MAX,
+        client_id in "[a-z0-9-]{1,40}", clean_start: bool, keep_alive: u16, session_expiry: u32, maximum_packet in 1..=u32::MAX,
         will in prop::option::of(("[a-z/]{1,30}", prop::collection::vec(any::<u8>(), 0..40))),
         credentials in prop::option::of(("[a-zä]{0,30}", prop::collection::vec(any::<u8>(), 0..40))),
     ) {
         let mut bytes = Vec::new();
         Connect {
             client_id: &client_id,
+            clean_start,
             keep_alive,
             session_expiry,
             maximum_packet,
@@ -108,7 +109,7 @@ proptest! {
         let v5::Packet::Connect(connect) = decoded(&bytes) else {
             return Err(TestCaseError::fail("no CONNECT"));
         };
-        prop_assert!(!connect.clean_start);
+        prop_assert_eq!(connect.clean_start, clean_start);
         prop_assert_eq!(connect.keep_alive, keep_alive);
         prop_assert_eq!(&*connect.client_id, client_id.as_str());
         prop_assert_eq!(connect.properties.session_expiry_interval, Some(session_expiry));

@@ -67,11 +67,13 @@ fn packet(out: &mut Vec<u8>, first: u8, body: Body<'_>) {
     body(out);
 }
 
-/// The first packet of a connection (section 3.1). The session is kept from the one before (clean start is 0).
+/// The first packet of a connection (section 3.1).
 #[derive(Debug, Clone, Copy)]
 pub struct Connect<'a> {
     /// Who we are.
     pub client_id: &'a str,
+    /// Whether a session that the broker has kept is to be forgotten.
+    pub clean_start: bool,
     /// The longest time without a packet of ours, in seconds; 0 for no limit.
     pub keep_alive: u16,
     /// How long the broker keeps the session of a connection that ended, in seconds.
@@ -96,7 +98,7 @@ pub struct Will<'a> {
 impl Connect<'_> {
     /// Appends the packet.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let mut flags = 0;
+        let mut flags = if self.clean_start { 0x02 } else { 0 };
         if self.will.is_some() {
             flags |= 0x20 | 0x04;
         }

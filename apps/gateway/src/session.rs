@@ -1,0 +1,440 @@
+//! One client at one broker, over any number of connections: bytes in, bytes out, and the time.
+//!
+//! What was accepted is delivered at least once, or counted as dropped. Nothing here waits or does I/O; see
+//! [`uplink`](crate::uplink) for that.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::counters::{Cause, Counters};
+use crate::failure::Failure;
+use crate::mqtt::{
+    Connack, Connect, Decoder, Delivery, Malformed, Packet, Publish, Reason, Will, disconnect,
+    pingreq,
+};
+use crate::queue::{Message, Queue, Sending};
+
+/// The most messages in flight, whatever the broker allows: their answers must fit a TCP window even if nobody reads them.
+pub const WINDOW: usize = 256;
+
+/// The longest packet that we take. Whatever a broker has to say to a publisher is shorter.
+pub const MAX_PACKET: u32 = 4096;
+
+/// How long the broker keeps the session of a connection that ended, in seconds.
+pub const SESSION_EXPIRY: u32 = 3600;
+
+/// How long to wait for an answer where no keep-alive says so.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long nothing is sent after the broker said that a quota is used up.
+const QUOTA_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the retained message at the topic of the will says while a connection stands, after it was lost, and after its end.
+pub const PRESENCE: [&str; 3] = ["running", "lost", "done"];
+
+/// Who we are and how we speak.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The client identifier.
+    pub client_id: String,
+    /// User name and password.
+    pub credentials: Option<(String, Vec<u8>)>,
+    /// The topic of the will.
+    pub will_topic: String,
+    /// The longest time without a packet of ours, in seconds; 0 for no limit.
+    pub keep_alive: u16,
+    /// The media type of all payloads.
+    pub content_type: &'static str,
+    /// All payloads are UTF-8.
+    pub is_text: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Down,
+    /// A connection is there, CONNECT is yet to be written.
+    Made,
+    /// CONNECT is written, CONNACK has not come.
+    Greeted,
+    Up,
+}
+
+/// The client.
+#[derive(Debug)]
+pub struct Session {
+    identity: Identity,
+    /// What the names of messages begin with: another number at each start.
+    boot: u64,
+    /// The broker has let us in before: it may have kept a session, and we have.
+    has_session: bool,
+    queue: Queue,
+    counters: Counters,
+    decoder: Decoder,
+    link: Link,
+    /// The presence is yet to be said on this connection.
+    presence_due: bool,
+    window: usize,
+    maximum_packet: u32,
+    keep_alive: Duration,
+    /// When the last packet was written.
+    last_sent: Duration,
+    /// Since when the broker owes an answer and has sent nothing.
+    waiting_since: Option<Duration>,
+    /// A PINGREQ is not answered.
+    pinged: bool,
+    /// Nothing new is sent before.
+    paused_until: Duration,
+}
+
+impl Session {
+    /// A client without a connection.
+    pub fn new(identity: Identity, queue: Queue) -> Self {
+        Self {
+            identity,
+            boot: 0,
+            has_session: false,
+            queue,
+            counters: Counters::default(),
+            decoder: Decoder::new(MAX_PACKET as usize),
+            link: Link::Down,
+            presence_due: false,
+            window: WINDOW,
+            maximum_packet: u32::MAX,
+            keep_alive: Duration::ZERO,
+            last_sent: Duration::ZERO,
+            waiting_since: None,
+            pinged: false,
+            paused_until: Duration::ZERO,
+        }
+    }
+
+    /// Sets what the names of messages begin with, before the first is sent.
+    pub fn set_boot(&mut self, boot: u64) {
+        self.boot = boot;
+    }
+
+    /// What has been counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Whether the broker has let us in.
+    pub fn is_up(&self) -> bool {
+        self.link == Link::Up
+    }
+
+    /// Whether inputs should wait. Without a connection they need not: then the queue's policy says what goes.
+    pub fn holds_back(&self) -> bool {
+        self.is_up() && self.queue.is_half_full()
+    }
+
+    /// Whether everything accepted is acknowledged or counted as dropped.
+    pub fn is_drained(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Messages that are neither acknowledged nor dropped.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Accepts a message.
+    pub fn push(&mut self, message: Message) {
+        self.counters.accepted += 1;
+        let Self {
+            queue, counters, ..
+        } = self;
+        queue.push(message, self.link != Link::Up, |message| {
+            counters.drop(Cause::Queue, message);
+        });
+    }
+
+    /// A connection is there; what [`fill`](Self::fill) gives goes out on it.
+    pub fn open(&mut self, now: Duration) {
+        self.decoder.reset();
+        self.link = Link::Made;
+        self.keep_alive = Duration::from_secs(self.identity.keep_alive.into());
+        self.waiting_since = Some(now);
+        self.pinged = false;
+        self.paused_until = now;
+    }
+
+    /// The connection is gone.
+    pub fn close(&mut self) {
+        self.link = Link::Down;
+        self.waiting_since = None;
+    }
+
+    /// Takes in what the broker sent. After an error the connection is of no more use.
+    pub fn receive(&mut self, now: Duration, bytes: &[u8]) -> Result<(), Failure> {
+        // Taken out for as long as its packets, which borrow from it, are looked at.
+        let mut decoder = core::mem::take(&mut self.decoder);
+        decoder.absorb(bytes);
+        let outcome = loop {
+            match decoder.next_packet() {
+                Ok(None) => break Ok(()),
+                Ok(Some(packet)) => {
+                    if let Err(failure) = self.packet(now, packet) {
+                        break Err(failure);
+                    }
+                }
+                Err(malformed) => break Err(malformed.into()),
+            }
+        };
+        self.decoder = decoder;
+        if let Err(Failure::Garbage(_)) = outcome {
+            self.counters.garbage += 1;
+        }
+        outcome
+    }
+
+    fn packet(&mut self, now: Duration, packet: Packet<'_>) -> Result<(), Failure> {
+        match (self.link, packet) {
+            (Link::Greeted, Packet::Connack(connack)) => self.connack(now, &connack)?,
+            (Link::Up, Packet::Puback { id, reason, text }) => self.puback(now, id, reason, text),
+            (Link::Up, Packet::Pingresp) => self.pinged = false,
+            (_, Packet::Disconnect { reason, text }) => {
+                let text = text.to_string();
+                return Err(Failure::Ended { reason, text });
+            }
+            // Each has its place, and this is not it.
+            (_, Packet::Connack(_)) => return Err(Malformed::Type(0x20).into()),
+            (_, Packet::Puback { .. }) => return Err(Malformed::Type(0x40).into()),
+            (_, Packet::Pingresp) => return Err(Malformed::Type(0xD0).into()),
+        }
+        let owes = self.pinged || self.queue.unacknowledged() > 0;
+        self.waiting_since = owes.then_some(now);
+        Ok(())
+    }
+
+    fn connack(&mut self, now: Duration, connack: &Connack<'_>) -> Result<(), Failure> {
+        if connack.reason != Reason::SUCCESS {
+            return Err(Failure::Refused {
+                reason: connack.reason,
+                text: connack.text.to_string(),
+            });
+        }
+        if connack.session_present && !self.has_session {
+            return Err(Malformed::Code(1).into());
+        }
+        if connack.maximum_qos == 0 {
+            return Err(Failure::AtMostOnce);
+        }
+        self.window = usize::from(connack.receive_maximum).min(WINDOW);
+        self.maximum_packet = connack.maximum_packet;
+        if let Some(seconds) = connack.keep_alive {
+            self.keep_alive = Duration::from_secs(seconds.into());
+        }
+        self.queue.reconnected(connack.session_present);
+        self.has_session = true;
+        self.counters.connections += 1;
+        self.link = Link::Up;
+        self.presence_due = true;
+        self.last_sent = now;
+        Ok(())
+    }
+
+    fn puback(&mut self, now: Duration, id: u16, reason: Reason, text: &str) {
+        let Some(message) = self.queue.answered(id) else {
+            self.counters.unexpected += 1;
+            return;
+        };
+        if !reason.is_failure() {
+            self.counters.acknowledged += 1;
+            return;
+        }
+        // Both pass: the broker has not looked at the message itself.
+        if matches!(
+            reason,
+            Reason::QUOTA_EXCEEDED | Reason::PACKET_IDENTIFIER_IN_USE
+        ) {
+            self.queue.again(message);
+            self.paused_until = now + QUOTA_PAUSE;
+            return;
+        }
+        let count = self.counters.drop(Cause::Refused, &message);
+        if count.is_power_of_two() {
+            let text = crate::failure::said(text);
+            log::error!(
+                "broker: refuses message {count} to {}: {reason}{text}",
+                message.topic()
+            );
+        }
+    }
+
+    /// Appends what is to be sent now, until `out` holds about `enough` bytes.
+    pub fn fill(&mut self, now: Duration, out: &mut Vec<u8>, enough: usize) {
+        let before = out.len();
+        match self.link {
+            Link::Down | Link::Greeted => {}
+            Link::Made => {
+                self.connect(out);
+                self.link = Link::Greeted;
+            }
+            Link::Up => {
+                if core::mem::take(&mut self.presence_due) {
+                    self.presence(PRESENCE[0], out);
+                }
+                while out.len() < enough && self.publish(now, out) {}
+                if out.len() == before && self.ping_due().is_some_and(|due| due <= now) {
+                    pingreq(out);
+                    self.pinged = true;
+                    self.waiting_since.get_or_insert(now);
+                }
+            }
+        }
+        if out.len() > before {
+            self.last_sent = now;
+        }
+    }
+
+    fn connect(&self, out: &mut Vec<u8>) {
+        let identity = &self.identity;
+        let credentials = identity.credentials.as_ref();
+        let connect = Connect {
+            client_id: &identity.client_id,
+            // Only who has a session may go on with one (section 3.2.2.1.1).
+            clean_start: !self.has_session,
+            keep_alive: identity.keep_alive,
+            session_expiry: SESSION_EXPIRY,
+            maximum_packet: MAX_PACKET,
+            will: Some(Will {
+                topic: &identity.will_topic,
+                payload: PRESENCE[1].as_bytes(),
+            }),
+            credentials: credentials.map(|(user, password)| (user.as_str(), password.as_slice())),
+        };
+        connect.write(out);
+    }
+
+    fn presence(&self, text: &str, out: &mut Vec<u8>) {
+        let publish = Publish {
+            topic: &self.identity.will_topic,
+            payload: text.as_bytes(),
+            delivery: Delivery::AtMostOnceRetained,
+            content_type: "",
+            is_text: true,
+            id: "",
+        };
+        publish.write(out);
+    }
+
+    /// Appends one message, if one may be sent.
+    fn publish(&mut self, now: Duration, out: &mut Vec<u8>) -> bool {
+        if self.queue.unacknowledged() >= self.window || now < self.paused_until {
+            return false;
+        }
+        let Some(message) = self.queue.next() else {
+            return false;
+        };
+        // How long it gets does not depend on the identifier.
+        let name = self.name(message);
+        let length = self.packet_of(message, &name, 1, false).length();
+        if length > self.maximum_packet as usize {
+            if let Some(message) = self.queue.drop_next() {
+                self.drop_large(&message);
+            }
+            return true;
+        }
+        let Some(Sending { id, again, resent }) = self.queue.send_next() else {
+            return false;
+        };
+        if let Some(message) = self.queue.last_sent() {
+            self.packet_of(message, &name, id, again).write(out);
+        }
+        if resent {
+            self.counters.resent += 1;
+        } else {
+            self.counters.published += 1;
+        }
+        self.waiting_since.get_or_insert(now);
+        true
+    }
+
+    /// What a message is called, so that whoever gets it twice can tell.
+    fn name(&self, message: &Message) -> String {
+        format!("{:016x}-{}", self.boot, message.sequence)
+    }
+
+    fn packet_of<'m>(
+        &self,
+        message: &'m Message,
+        name: &'m str,
+        id: u16,
+        again: bool,
+    ) -> Publish<'m> {
+        Publish {
+            topic: message.topic(),
+            payload: message.payload(),
+            delivery: Delivery::AtLeastOnce { id, again },
+            content_type: self.identity.content_type,
+            is_text: self.identity.is_text,
+            id: name,
+        }
+    }
+
+    fn drop_large(&mut self, message: &Message) {
+        let count = self.counters.drop(Cause::Large, message);
+        if count.is_power_of_two() {
+            log::error!(
+                "broker: message {count} of {} bytes to {} is more than its maximum packet size, {}",
+                message.payload().len(),
+                message.topic(),
+                self.maximum_packet
+            );
+        }
+    }
+
+    /// When a PINGREQ is to be sent if nothing else was.
+    fn ping_due(&self) -> Option<Duration> {
+        let is_due = self.link == Link::Up && !self.keep_alive.is_zero() && !self.pinged;
+        is_due.then(|| self.last_sent + self.keep_alive / 2)
+    }
+
+    /// Looks whether the broker has been silent for too long.
+    pub fn check(&self, now: Duration) -> Result<(), Failure> {
+        match self.silent_at() {
+            Some(at) if at <= now => Err(Failure::Silent(self.patience())),
+            _ => Ok(()),
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        if self.keep_alive.is_zero() {
+            PATIENCE
+        } else {
+            self.keep_alive
+        }
+    }
+
+    fn silent_at(&self) -> Option<Duration> {
+        self.waiting_since.map(|since| since + self.patience())
+    }
+
+    /// When to call [`check`](Self::check) and [`fill`](Self::fill) next if nothing happens before.
+    pub fn deadline(&self, now: Duration) -> Option<Duration> {
+        let paused = (self.paused_until > now).then_some(self.paused_until);
+        let deadlines = [self.silent_at(), self.ping_due(), paused];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Appends the end of a connection that has nothing left to send.
+    pub fn farewell(&mut self, out: &mut Vec<u8>) {
+        if self.is_up() {
+            self.presence(PRESENCE[2], out);
+            disconnect(out, Reason::SUCCESS, self.queue.is_empty());
+        }
+    }
+
+    /// Counts what is left as dropped.
+    pub fn give_up(&mut self) {
+        for message in self.queue.drain() {
+            self.counters.drop(Cause::End, &message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
