@@ -5,9 +5,10 @@
 //! xenstore allows no dot in a path:
 //!
 //! ```text
-//! stats/stage      in=10 used=8 out=8 late=1 nan=0 range=1 type=0 malformed=0 empty=0 series=0 unsendable=0 heap=40960
+//! stats/stage      in=10 used=8 out=8 late=1 nan=0 range=1 type=0 malformed=0 empty=0 series=0 unsendable=0 undelivered=0 heap=40960
 //! stats/in/EDGE    bytes=900 packs=4 readings=10 lost=0 half=0 bad=0 sent=4 received=4 blocked=1500 reconnects=0
 //! stats/out/EDGE   …the same keys…
+//! stats/own        …what the function counts beside, if it does…
 //! ```
 //!
 //! Values are decimal; `blocked` is in microseconds, `heap` in bytes. The order of keys is not
@@ -27,6 +28,9 @@ use crate::params::{Direction, EdgeName};
 
 /// The node of a stage's own counters.
 pub const STAGE_NODE: &str = "stats/stage";
+
+/// The node of what a function counts beside.
+pub const OWN_NODE: &str = "stats/own";
 
 /// The largest value of a xenstore node, in bytes.
 pub const NODE_LIMIT: usize = 2048;
@@ -193,6 +197,8 @@ pub struct Counters {
     pub stage: StageCounters,
     /// Its edges, inputs first, in the order of the command line.
     pub edges: Vec<NamedEdgeCounters>,
+    /// What the function counts beside, as text; empty for nothing.
+    pub own: String,
 }
 
 impl Counters {
@@ -202,6 +208,9 @@ impl Counters {
         // Writing into a String cannot fail.
         let _ = write!(value, "{}", self.stage);
         each(STAGE_NODE, &value);
+        if !self.own.is_empty() {
+            each(OWN_NODE, &self.own);
+        }
         for edge in &self.edges {
             path.clear();
             value.clear();
@@ -215,6 +224,11 @@ impl Counters {
     pub fn absorb(&mut self, path: &str, value: &str) -> Result<bool, CountersError> {
         if path == STAGE_NODE {
             self.stage = StageCounters::parse(value)?;
+            return Ok(true);
+        }
+        if path == OWN_NODE {
+            pairs(value).try_for_each(|pair| pair.map(drop))?;
+            self.own = value.into();
             return Ok(true);
         }
         let edge = path
@@ -304,6 +318,7 @@ mod tests {
         Counters {
             stage,
             edges: vec![edge(Direction::In), edge(Direction::Out)],
+            own: "acknowledged=7 resent=1".into(),
         }
     }
 
@@ -325,6 +340,10 @@ mod tests {
     #[test]
     fn foreign_nodes_are_left_alone() {
         let mut counters = Counters::default();
+        assert_eq!(
+            counters.absorb(OWN_NODE, "acknowledged=soon"),
+            Err(CountersError)
+        );
         for path in [
             "stats",
             "state",

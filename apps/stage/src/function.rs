@@ -67,6 +67,11 @@ pub trait Stage: Sized {
         Verdict::Dropped(DropCause::WrongType)
     }
 
+    /// A pack has ended whose readings it was given, whole or as far as it could be read.
+    fn pack_ended(&mut self, input: usize, out: &mut Outputs) {
+        let _ = (input, out);
+    }
+
     /// Makes readings of its own; `now` is monotonic and counts from the start of the stage. Called
     /// once at the start and then when the answer says. A source emits little at each call (a
     /// reading, a row): between calls the runner sees to back-pressure.
@@ -78,6 +83,11 @@ pub trait Stage: Sized {
     /// All inputs have ended, or the stage was told to stop: emits what is left.
     fn finish(&mut self, out: &mut Outputs) {
         let _ = out;
+    }
+
+    /// Appends what it counts beside the [`counters`](crate::counters) of every stage, as `key=number` pairs.
+    fn own_counters(&self, text: &mut String) {
+        let _ = text;
     }
 }
 
@@ -123,11 +133,13 @@ pub enum DropCause {
     TooManySeries,
     /// SenML cannot carry it: its name, its stamp, or its length.
     Unsendable,
+    /// It was used and then could not be handed on to the world outside.
+    Undelivered,
 }
 
 impl DropCause {
     /// Every cause; the index of a cause here is its value as a number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Late,
         Self::NotFinite,
         Self::OutOfRange,
@@ -136,6 +148,7 @@ impl DropCause {
         Self::Empty,
         Self::TooManySeries,
         Self::Unsendable,
+        Self::Undelivered,
     ];
 
     /// Its key in the text of the [`counters`](crate::counters).
@@ -149,6 +162,7 @@ impl DropCause {
             Self::Empty => "empty",
             Self::TooManySeries => "series",
             Self::Unsendable => "unsendable",
+            Self::Undelivered => "undelivered",
         }
     }
 }
@@ -173,6 +187,8 @@ pub struct Outputs {
     pub(crate) edges: Vec<PackQueue>,
     pub(crate) console: String,
     pub(crate) counters: StageCounters,
+    /// The function takes no readings for now.
+    pub(crate) held: bool,
 }
 
 impl Outputs {
@@ -182,6 +198,7 @@ impl Outputs {
             edges: pack_limits.into_iter().map(PackQueue::new).collect(),
             console: String::new(),
             counters: StageCounters::default(),
+            held: false,
         }
     }
 
@@ -213,6 +230,22 @@ impl Outputs {
     /// infinity: records with such a value are left out and not counted as emitted.
     pub fn print(&mut self, pack: &[Reading<'_>]) {
         self.counters.out += json::line(pack, &mut self.console);
+    }
+
+    /// Counts readings as emitted to a [companion](crate::runner::Companion), which is woken.
+    pub fn hand_over(&mut self, readings: u64) {
+        self.counters.out += readings;
+    }
+
+    /// Counts readings as undelivered that were used before.
+    pub fn take_back(&mut self, readings: u64) {
+        self.counters.used = self.counters.used.saturating_sub(readings);
+        self.counters.dropped[DropCause::Undelivered as usize] += readings;
+    }
+
+    /// Whether inputs and source are to wait, as they do for a full output.
+    pub fn hold_back(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// What has been counted so far.

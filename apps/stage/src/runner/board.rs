@@ -1,5 +1,6 @@
 //! What the tasks of one stage share: the phase, the counters, the state that they add up to.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell, RefMut};
 
@@ -52,6 +53,8 @@ pub(super) struct Board<'a, H> {
     links: RefCell<Vec<Link>>,
     counters: RefCell<Vec<EdgeCounters>>,
     state: RefCell<State>,
+    /// What the companion waits for.
+    awaited: RefCell<Option<Awaited>>,
 }
 
 impl<'a, H: Host> Board<'a, H> {
@@ -71,6 +74,7 @@ impl<'a, H: Host> Board<'a, H> {
             links: RefCell::new(edges.iter().map(|_| Link::Waiting).collect()),
             counters: RefCell::new(edges.iter().map(|_| EdgeCounters::default()).collect()),
             state: RefCell::new(State::Starting),
+            awaited: RefCell::default(),
         };
         board.show_state();
         board
@@ -100,10 +104,12 @@ impl<'a, H: Host> Board<'a, H> {
         self.stopped.get()
     }
 
-    /// Whether the function may be called: no output, and not the console, holds a full buffer.
+    /// Whether the function may be called: no output, and not the console, holds a full buffer, and it does not hold back.
     pub(super) fn has_room(&self) -> bool {
         let outputs = self.outputs.borrow();
-        outputs.console.len() < CONSOLE_ROOM && !outputs.edges.iter().any(|edge| edge.is_full())
+        !outputs.held
+            && outputs.console.len() < CONSOLE_ROOM
+            && !outputs.edges.iter().any(|edge| edge.is_full())
     }
 
     pub(super) fn set_link(&self, index: usize, link: Link) {
@@ -119,6 +125,11 @@ impl<'a, H: Host> Board<'a, H> {
         sides.all(|(edge, link)| edge.direction == Direction::In || *link != Link::Waiting)
     }
 
+    pub(super) fn set_awaited(&self, awaited: Option<Awaited>) {
+        self.awaited.replace(awaited);
+        self.show_state();
+    }
+
     fn show_state(&self) {
         let state = {
             let links = self.links.borrow();
@@ -126,7 +137,10 @@ impl<'a, H: Host> Board<'a, H> {
             match (find(Link::Stale), find(Link::Waiting)) {
                 (Some(index), _) => State::Stale(self.edges[index].name),
                 (None, Some(index)) => State::Waiting(Awaited::Edge(self.edges[index].name)),
-                (None, None) => State::Running,
+                (None, None) => match &*self.awaited.borrow() {
+                    Some(awaited) => State::Waiting(awaited.clone()),
+                    None => State::Running,
+                },
             }
         };
         if *self.state.borrow() != state {
@@ -174,19 +188,19 @@ impl<'a, H: Host> Board<'a, H> {
     }
 
     /// Publishes the counters whenever they have changed, at most once an interval.
-    pub(super) async fn publish_changes(&self) {
+    pub(super) async fn publish_changes(&self, own: impl Fn(&mut String)) {
         loop {
             self.counted.until(|| self.dirty.get()).await;
             self.dirty.set(false);
-            self.host.publish(&self.counters());
+            self.host.publish(&self.counters(&own));
             self.host
                 .sleep_until(self.host.now() + super::PUBLISH_INTERVAL)
                 .await;
         }
     }
 
-    /// Everything counted so far.
-    pub(super) fn counters(&self) -> Counters {
+    /// Everything counted so far, with what the function counts beside.
+    pub(super) fn counters(&self, own: &impl Fn(&mut String)) -> Counters {
         let outputs = self.outputs.borrow();
         let mut stage = outputs.counters.clone();
         stage.heap_high_water = self.host.heap_high_water();
@@ -210,6 +224,12 @@ impl<'a, H: Host> Board<'a, H> {
         for (edge, queue) in ours.zip(&outputs.edges) {
             edge.counters.readings = queue.readings();
         }
-        Counters { stage, edges }
+        let mut text = String::new();
+        own(&mut text);
+        Counters {
+            stage,
+            edges,
+            own: text,
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::board::{Board, Link, Phase};
 use super::host::{Host, OpenError, Reader};
 use super::signal::{first, yield_now};
 use super::stage::Ended;
-use crate::function::{Stage, Verdict};
+use crate::function::{Outputs, Stage, Verdict};
 use crate::params::Edge;
 use crate::senml::{Item, Pack, PackError, StreamDecoder, StreamError};
 
@@ -200,6 +200,7 @@ impl<S: Stage, H: Host> Delivery<'_, '_, S, H> {
                 self.compare(seq);
             }
         };
+        self.call(|function, outputs| function.pack_ended(self.index, outputs));
         *self.expected = self.expected.saturating_add(promised.max(delivered));
         board.count(self.index, |counters| {
             counters.packs += u64::from(delivered > 0);
@@ -212,13 +213,16 @@ impl<S: Stage, H: Host> Delivery<'_, '_, S, H> {
     }
 
     fn reading(&self, reading: &crate::Reading<'_>) {
+        self.call(|function, outputs| {
+            let verdict: Verdict = function.reading(self.index, reading, outputs);
+            outputs.counters.count(verdict);
+        });
+    }
+
+    fn call(&self, call: impl FnOnce(&mut S, &mut Outputs)) {
         let mut outputs = self.board.outputs.borrow_mut();
         let emitted = outputs.counters.out;
-        let verdict: Verdict =
-            self.function
-                .borrow_mut()
-                .reading(self.index, reading, &mut outputs);
-        outputs.counters.count(verdict);
+        call(&mut self.function.borrow_mut(), &mut outputs);
         self.board.note(outputs.counters.out != emitted);
     }
 

@@ -8,8 +8,11 @@
 //! The end: when all inputs have ended, or the source has, or the host says stop, the function
 //! finishes, each output is written out and marked with the end of stream, and its reader has
 //! [`DRAIN_PATIENCE`] from its last progress to consume the ring. What it leaves is counted as lost.
+//!
+//! A function whose results leave by another way than edges has a [`Companion`]: a task that carries them.
 
 mod board;
+mod companion;
 mod host;
 mod input;
 mod join;
@@ -18,8 +21,10 @@ pub(crate) mod signal;
 mod source;
 mod stage;
 
+pub use companion::{Beside, Companion};
 pub use host::{Events, Host, OpenError, Reader, Writer};
-pub use stage::{RunError, run};
+pub use signal::first;
+pub use stage::{RunError, run, run_beside};
 
 use core::time::Duration;
 

@@ -56,7 +56,7 @@ pub(super) fn yield_now() -> impl Future<Output = ()> {
 
 /// The first of two to be ready; `first` where both are. `None` if it is the second. Both are pinned by the caller: handed over
 /// by value, each would have to be moved once more, which takes code and room.
-pub(super) fn first<T>(
+pub fn first<T>(
     mut first: Pin<&mut impl Future<Output = T>>,
     mut second: Pin<&mut impl Future>,
 ) -> impl Future<Output = Option<T>> {

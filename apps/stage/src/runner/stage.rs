@@ -1,10 +1,11 @@
 //! One stage from its start to its end.
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use super::board::{Board, Phase};
+use super::companion::{Beside, Companion};
 use super::host::{Host, OpenError};
 use super::input::Input;
 use super::join::Join;
@@ -30,8 +31,17 @@ pub enum RunError {
 /// Runs a stage to its end, and returns what it has counted. The state is published as it changes:
 /// `starting` first, `done` or `failed REASON` last.
 pub async fn run<S: Stage, H: Host>(plan: &Plan<'_>, host: &H) -> Result<Counters, RunError> {
+    run_beside::<S, H, ()>(plan, host, ()).await
+}
+
+/// The same for a function with a companion.
+pub async fn run_beside<S: Stage, H: Host, C: Companion<S>>(
+    plan: &Plan<'_>,
+    host: &H,
+    companion: C,
+) -> Result<Counters, RunError> {
     host.set_state(&State::Starting);
-    let outcome = start::<S, H>(plan, host).await;
+    let outcome = start::<S, H, C>(plan, host, companion).await;
     host.set_state(&match &outcome {
         Ok(_) => State::Done,
         Err(error) => State::Failed(error.to_string()),
@@ -39,13 +49,17 @@ pub async fn run<S: Stage, H: Host>(plan: &Plan<'_>, host: &H) -> Result<Counter
     outcome
 }
 
-async fn start<S: Stage, H: Host>(plan: &Plan<'_>, host: &H) -> Result<Counters, RunError> {
+async fn start<S: Stage, H: Host, C: Companion<S>>(
+    plan: &Plan<'_>,
+    host: &H,
+    companion: C,
+) -> Result<Counters, RunError> {
     let function = RefCell::new(plan.build::<S>()?);
     let edges: Vec<Edge> = plan.inputs.iter().chain(&plan.outputs).cloned().collect();
     let outputs = Outputs::new(plan.outputs.iter().map(super::buffer_size));
     let board = Board::new(host, &edges, outputs);
-    let outcome = work(&board, &function, plan.inputs.len()).await;
-    let counters = board.counters();
+    let outcome = work(&board, &function, plan.inputs.len(), companion).await;
+    let counters = board.counters(&|text: &mut String| function.borrow().own_counters(text));
     host.publish(&counters);
     outcome.map(|()| counters)
 }
@@ -60,10 +74,11 @@ pub(super) enum Ended {
     Helper,
 }
 
-async fn work<'a, S: Stage, H: Host>(
+async fn work<'a, S: Stage, H: Host, C: Companion<S> + 'a>(
     board: &'a Board<'a, H>,
     function: &'a RefCell<S>,
     inputs: usize,
+    companion: C,
 ) -> Result<(), RunError> {
     let mut tasks: Join<'a, Result<Ended, OpenError>> = Join::new();
     let output_count = board.outputs.borrow().edges.len();
@@ -77,6 +92,12 @@ async fn work<'a, S: Stage, H: Host>(
         for slot in 0..output_count {
             tasks.push(Output::new(board, inputs + slot, slot).run());
         }
+    }
+    if const { C::PRESENT } {
+        tasks.push(async move {
+            companion.run(Beside::new(board, function)).await;
+            Ok(Ended::Consumer)
+        });
     }
     tasks.push(async move {
         source::run(board, function).await;
@@ -97,10 +118,12 @@ async fn work<'a, S: Stage, H: Host>(
         Ok(Ended::Helper)
     });
     tasks.push(async move {
-        board.publish_changes().await;
+        let own = |text: &mut String| function.borrow().own_counters(text);
+        board.publish_changes(own).await;
         Ok(Ended::Helper)
     });
-    let (mut producers, mut consumers) = (inputs.max(1), output_count + 1);
+    let mut producers = inputs.max(1);
+    let mut consumers = output_count + 1 + usize::from(C::PRESENT);
     while consumers > 0 {
         match tasks.next().await.transpose()? {
             Some(Ended::Producer) => {
