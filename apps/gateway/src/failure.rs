@@ -12,9 +12,12 @@ pub enum Failure {
     /// No connection was made.
     #[error("cannot be reached: {0}")]
     Unreachable(String),
-    /// The broker closed it without a word, or the network broke it.
+    /// The broker closed it without a word.
     #[error("closed the connection")]
     Closed,
+    /// The network broke it.
+    #[error("is lost: the connection broke ({0:?})")]
+    Broken(embedded_io_async::ErrorKind),
     /// The broker does not let us in.
     #[error("refuses the connection: {reason}{}", said(.text))]
     Refused {

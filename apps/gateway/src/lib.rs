@@ -1,10 +1,42 @@
-//! `gateway`: the one function that speaks to the world outside, as a client of an MQTT 5 broker.
+//! `gateway`: the one function that speaks to the world outside. Readings come in on any number of edges and leave as
+//! messages at an MQTT 5 broker.
 //!
-//! * [`mqtt`]: packets, as much of the protocol as a publisher at QoS 1 needs;
+//! * [`gateway`]: the function, its parameters, and how readings become messages; [`batch`], [`topic`]: the parts of that;
 //! * [`queue`]: messages that wait or are in flight; [`session`]: what becomes of them, connection after connection;
-//! * [`counters`] and [`failure`]: what is counted, and why a connection ends.
+//! * [`mqtt`]: packets, as much of the protocol as a publisher at QoS 1 needs;
+//! * [`uplink`]: brings the session's bytes to the broker, over any [`net`]; [`back_off`]: how long it waits to try again;
+//! * [`address`] and [`secret`]: what it is told about the broker;
+//! * [`counters`] and [`failure`]: what it counts, and why a connection ends.
 //!
-//! No platform is named here: see the `stage` crate.
+//! # Messages
+//!
+//! The readings of one pack that have the same topic make one message: a SenML pack (RFC 8428) in JSON or CBOR. A reading's
+//! topic is that of `topic=`, where `{name}` stands for its name and `{series}` for its name without what follows the last
+//! colon: with the default, `grantflow/{series}`, the seven records of a window of the series `water-flow` go to
+//! `grantflow/water-flow` as one message. A pack of more than 256 readings, or of more than 16 KiB of names and texts, makes
+//! further messages.
+//!
+//! Each message has a content type (`application/senml+json` or `application/senml+cbor`) and the user property `id`,
+//! `BOOT-SEQUENCE`: a random number of this start in 16 hexadecimal digits, and which message it is since then, from 1 on.
+//! Delivery is at least once; a message that comes twice comes with the same `id`, and a number left out is a message that
+//! was dropped.
+//!
+//! At the topic of `will=` a retained message says `running`, `lost` (the last will) or `done`.
+//!
+//! # What is lost, and when
+//!
+//! While the broker is connected nothing is dropped: from half a queue on inputs wait. While it is away the queue fills, and
+//! then `drop=` decides. The readings of a dropped message move from *used* to *undelivered*; `stats/own` says why, in
+//! messages:
+//!
+//! ```text
+//! accepted=7 published=7 resent=1 acknowledged=6 queue=0 large=0 refused=0 end=0 connections=2 garbage=0 unexpected=0 queued=1
+//! ```
+//!
+//! At any time `accepted` = `acknowledged` + `queue` + `large` + `refused` + `end` + `queued`. The queue is memory: what a
+//! gateway has not delivered when it is destroyed is gone.
+//!
+//! There is no TLS. No platform is named here: see the `stage` crate.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -12,8 +44,20 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod address;
+pub mod back_off;
+pub mod batch;
 pub mod counters;
 pub mod failure;
+pub mod gateway;
 pub mod mqtt;
+pub mod net;
 pub mod queue;
+pub mod secret;
 pub mod session;
+pub mod topic;
+pub mod uplink;
+
+pub use gateway::Gateway;
+pub use net::Net;
+pub use uplink::Uplink;

@@ -321,9 +321,15 @@ impl Session {
         publish.write(out);
     }
 
+    /// Whether a message may be sent now.
+    pub fn has_next(&self, now: Duration) -> bool {
+        let may_send = self.queue.unacknowledged() < self.window && now >= self.paused_until;
+        self.is_up() && may_send && self.queue.next().is_some()
+    }
+
     /// Appends one message, if one may be sent.
     fn publish(&mut self, now: Duration, out: &mut Vec<u8>) -> bool {
-        if self.queue.unacknowledged() >= self.window || now < self.paused_until {
+        if !self.has_next(now) {
             return false;
         }
         let Some(message) = self.queue.next() else {
