@@ -47,6 +47,7 @@ tools:
 	@missing=; \
 	command -v cc >/dev/null || missing="$$missing gcc libc6-dev"; \
 	command -v qemu-system-x86_64 >/dev/null || missing="$$missing qemu-system-x86"; \
+	for program in mosquitto mosquitto_sub; do PATH="$$PATH:/usr/sbin" command -v $$program >/dev/null || missing="$$missing $$(echo $$program | sed s/_sub/-clients/)"; done; \
 	[ -z "$$missing" ] && exit 0; \
 	line="apt-get install -y --no-install-recommends$$missing"; \
 	if [ "$$(id -u)" != 0 ]; then echo "missing; run as root: $$line"; exit 1; fi; \
