@@ -9,7 +9,7 @@
 //! Each arrow between boxes is a vchan; the last one ends in a program of Debian that knows nothing of this project.
 //!
 //! Pure rooms: [`stages`] is the pipeline as data, [`recompute`] makes every window from the recordings by separate
-//! means, [`results`] reads those that arrived, [`verify`] compares them, [`figures`] checks that no reading is
+//! means, [`results`] reads those that arrived and [`gathered`] puts them together, [`verify`] compares them, [`figures`] checks that no reading is
 //! unaccounted for, [`report`] says it all. Rims: [`reader`] (the foreign program), [`guests`] and [`consoles`] (the
 //! domains as dom0 sees them), [`on_xen`] (a run in a dom0) and [`in_lab`] (the same in a dom0 under QEMU). [`args`] checks the command line before anything boots.
 
@@ -18,6 +18,7 @@ pub mod command;
 pub mod consoles;
 pub mod error;
 pub mod figures;
+pub mod gathered;
 pub mod guests;
 pub mod in_lab;
 pub mod on_xen;

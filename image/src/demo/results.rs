@@ -1,32 +1,17 @@
 //! Windows out of the aggregator's SenML stream.
 
-use std::collections::BTreeMap;
-
 use stage::Timestamp;
-use stage::senml::{Item, Pack, PackError, Reading, StreamDecoder, StreamError, Value};
+use stage::senml::{Item, Pack, PackError, StreamDecoder, StreamError, Value};
 
 use super::figures::Received;
-use super::verify::{Window, WindowKey, Windows};
-
-/// What a series' name is followed by in the records of a window, in the order of [`Partial`].
-const FIGURES: [&str; 7] = [
-    "count",
-    "mean",
-    "min",
-    "max",
-    "stddev_pop",
-    "missing",
-    "flagged",
-];
-
-/// The figures of a window that have arrived, in the order of [`FIGURES`].
-type Partial = [Option<f64>; FIGURES.len()];
+use super::gathered::{FigureError, Gathered};
+use super::verify::Windows;
 
 /// Takes in the bytes of the result edge.
 #[derive(Debug, Default)]
 pub struct Results {
     decoder: StreamDecoder,
-    windows: BTreeMap<WindowKey, Partial>,
+    gathered: Gathered,
     received: Received,
     ended: bool,
 }
@@ -49,36 +34,12 @@ pub enum ResultsError {
     /// A pack that is no SenML.
     #[error("a pack of results is no SenML (RFC 8428)")]
     Pack(#[from] PackError),
-    /// A record that no window has.
-    #[error("`{0}` is no figure of a window: {figures} are", figures = FIGURES.join(", "))]
-    Figure(String),
+    /// Records that are not those of windows.
+    #[error(transparent)]
+    Figure(#[from] FigureError),
     /// A record without a number.
     #[error("`{0}` has no number as its value")]
     Value(String),
-    /// The same figure again.
-    #[error("{window}: {figure} arrived twice")]
-    Twice {
-        /// The window.
-        window: WindowKey,
-        /// The figure.
-        figure: &'static str,
-    },
-    /// A figure that never came.
-    #[error("{window}: {figure} did not arrive")]
-    Incomplete {
-        /// The window.
-        window: WindowKey,
-        /// The figure.
-        figure: &'static str,
-    },
-    /// A number of readings that is no whole number.
-    #[error("{window}: {value} is no number of readings")]
-    Count {
-        /// The window.
-        window: WindowKey,
-        /// What arrived.
-        value: f64,
-    },
     /// A pack whose `seq` is missing, or lower than what was sent before.
     #[error("a pack says that {said:?} readings were sent before it, and {before} were")]
     Sequence {
@@ -109,7 +70,7 @@ impl Results {
         self.decoder.filled(bytes.len());
         let Self {
             decoder,
-            windows,
+            gathered,
             received,
             ended,
         } = self;
@@ -118,7 +79,7 @@ impl Results {
                 Item::Incomplete => break,
                 Item::End | Item::Pack(_) if *ended => return Err(ResultsError::AfterEnd),
                 Item::End => *ended = true,
-                Item::Pack(pack) => take(pack, windows, received)?,
+                Item::Pack(pack) => take(pack, gathered, received)?,
             }
         }
         if *ended && decoder.is_within_pack() {
@@ -140,7 +101,7 @@ impl Results {
 
     /// Windows of which something has arrived.
     pub fn windows(&self) -> usize {
-        self.windows.len()
+        self.gathered.len()
     }
 
     /// All windows, each complete, of a stream that has ended.
@@ -148,11 +109,8 @@ impl Results {
         if !self.ended {
             return Err(ResultsError::NoEnd);
         }
-        let complete = |(key, partial)| complete(&key, partial).map(|window| (key, window));
-        let windows: Result<Windows, ResultsError> =
-            self.windows.into_iter().map(complete).collect();
         Ok(Arrived {
-            windows: windows?,
+            windows: self.gathered.finish()?,
             received: self.received,
         })
     }
@@ -161,7 +119,7 @@ impl Results {
 /// Takes in one pack.
 fn take(
     pack: Pack<'_>,
-    windows: &mut BTreeMap<WindowKey, Partial>,
+    gathered: &mut Gathered,
     received: &mut Received,
 ) -> Result<(), ResultsError> {
     // Windows are of recorded time, so no stamp is relative to now.
@@ -169,7 +127,10 @@ fn take(
     let before = received.readings + received.lost;
     while let Some(reading) = readings.next_reading()? {
         received.readings += 1;
-        place(&reading, windows)?;
+        let Value::Number(value) = reading.value else {
+            return Err(ResultsError::Value(reading.name.to_owned()));
+        };
+        gathered.add(reading.name, reading.time.seconds(), value)?;
     }
     received.packs += 1;
     let said = readings.seq();
@@ -180,68 +141,12 @@ fn take(
     Ok(())
 }
 
-fn place(
-    reading: &Reading<'_>,
-    windows: &mut BTreeMap<WindowKey, Partial>,
-) -> Result<(), ResultsError> {
-    let unknown = || ResultsError::Figure(reading.name.to_owned());
-    let (series, suffix) = reading.name.rsplit_once(':').ok_or_else(unknown)?;
-    let index = FIGURES
-        .iter()
-        .position(|figure| *figure == suffix)
-        .ok_or_else(unknown)?;
-    let Value::Number(value) = reading.value else {
-        return Err(ResultsError::Value(reading.name.to_owned()));
-    };
-    let window = WindowKey {
-        series: series.to_owned(),
-        start: reading.time.seconds(),
-    };
-    let (figure, partial) = (
-        FIGURES.get(index),
-        windows.entry(window.clone()).or_default(),
-    );
-    match (figure, partial.get_mut(index)) {
-        (Some(_), Some(slot @ None)) => *slot = Some(value),
-        (Some(figure), Some(_)) => return Err(ResultsError::Twice { window, figure }),
-        _ => return Err(unknown()),
-    }
-    Ok(())
-}
-
-fn complete(key: &WindowKey, partial: Partial) -> Result<Window, ResultsError> {
-    let [count, mean, min, max, deviation, missing, flagged] = partial;
-    let need = |value: Option<f64>, figure| {
-        value.ok_or_else(|| ResultsError::Incomplete {
-            window: key.clone(),
-            figure,
-        })
-    };
-    let whole = |value: f64| {
-        // Up to 2^53 every whole number has its own f64.
-        let fits = (0.0..=9_007_199_254_740_992.0).contains(&value) && value.fract() == 0.0;
-        fits.then_some(value as u64)
-            .ok_or_else(|| ResultsError::Count {
-                window: key.clone(),
-                value,
-            })
-    };
-    Ok(Window {
-        count: whole(need(count, "count")?)?,
-        // Not sent while the spacing of the series is not known.
-        missing: missing.map(whole).transpose()?,
-        mean: need(mean, "mean")?,
-        min: need(min, "min")?,
-        max: need(max, "max")?,
-        deviation: need(deviation, "stddev_pop")?,
-        flagged: whole(need(flagged, "flagged")?)?,
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use stage::senml::{END_OF_STREAM, PackQueue};
+    use stage::senml::{END_OF_STREAM, PackQueue, Reading};
 
+    use super::super::gathered::FIGURES;
+    use super::super::verify::{Window, WindowKey};
     use super::*;
 
     const DAY: i64 = 86_400;
@@ -336,10 +241,10 @@ mod tests {
             } else {
                 assert_eq!(
                     end,
-                    Err(ResultsError::Incomplete {
+                    Err(ResultsError::Figure(FigureError::Incomplete {
                         window: key(STARTS[0]),
                         figure: left_out
-                    })
+                    }))
                 );
             }
         }
@@ -367,17 +272,22 @@ mod tests {
         let end = arrived(&ended(packs(&STARTS[..1], &["count", "mean", "count"])));
         assert_eq!(
             end,
-            Err(ResultsError::Twice {
+            Err(ResultsError::Figure(FigureError::Twice {
                 window: key(STARTS[0]),
                 figure: "count"
-            })
+            }))
         );
     }
 
     #[test]
     fn records_that_no_window_has_are_refused_by_name() {
         let end = arrived(&ended(packs(&STARTS[..1], &["median"])));
-        assert_eq!(end, Err(ResultsError::Figure("wind:median".into())));
+        assert_eq!(
+            end,
+            Err(ResultsError::Figure(FigureError::Unknown(
+                "wind:median".into()
+            )))
+        );
     }
 
     #[test]
