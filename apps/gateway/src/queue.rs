@@ -116,6 +116,11 @@ impl Queue {
     ) {
         self.accepted += 1;
         message.sequence = self.accepted;
+        // All others would go for it, and then it itself.
+        if may_drop && message.cost() > self.limit {
+            dropped(&message);
+            return;
+        }
         self.bytes += message.cost();
         self.messages.push_back(message);
         while may_drop && self.bytes > self.limit {

@@ -78,6 +78,8 @@ pub struct Session {
     window: usize,
     maximum_packet: u32,
     keep_alive: Duration,
+    /// When the broker let us in.
+    up_since: Duration,
     /// When the last packet was written.
     last_sent: Duration,
     /// Since when the broker owes an answer and has sent nothing.
@@ -103,6 +105,7 @@ impl Session {
             window: WINDOW,
             maximum_packet: u32::MAX,
             keep_alive: Duration::ZERO,
+            up_since: Duration::ZERO,
             last_sent: Duration::ZERO,
             waiting_since: None,
             pinged: false,
@@ -123,6 +126,15 @@ impl Session {
     /// Whether the broker has let us in.
     pub fn is_up(&self) -> bool {
         self.link == Link::Up
+    }
+
+    /// For how long the broker has let us in.
+    pub fn up_for(&self, now: Duration) -> Duration {
+        if self.is_up() {
+            now.saturating_sub(self.up_since)
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// Whether inputs should wait. Without a connection they need not: then the queue's policy says what goes.
@@ -224,8 +236,10 @@ impl Session {
         }
         self.window = usize::from(connack.receive_maximum).min(WINDOW);
         self.maximum_packet = connack.maximum_packet;
-        if let Some(seconds) = connack.keep_alive {
-            self.keep_alive = Duration::from_secs(seconds.into());
+        // A broker may ask for less silence than we planned; more would only delay that we notice it gone.
+        let asked = Duration::from_secs(connack.keep_alive.unwrap_or(0).into());
+        if !asked.is_zero() && (self.keep_alive.is_zero() || asked < self.keep_alive) {
+            self.keep_alive = asked;
         }
         self.queue.reconnected(connack.session_present);
         self.has_session = true;
@@ -233,6 +247,7 @@ impl Session {
         self.link = Link::Up;
         self.presence_due = true;
         self.last_sent = now;
+        self.up_since = now;
         Ok(())
     }
 

@@ -107,13 +107,14 @@ impl<N: Net, H: Host> Task<'_, N, H> {
         let mut back_off = BackOff::new();
         let mut reports = Reports::default();
         loop {
-            let started = self.now();
             let Err(failure) = self.connection(&mut reports).await else {
                 return;
             };
+            let now = self.now();
+            let stood = self.act(|session| session.up_for(now));
             self.act(Session::close);
             self.beside.set_awaited(Some(Awaited::Broker));
-            if self.now() - started >= GOOD {
+            if stood >= GOOD {
                 back_off = BackOff::new();
             }
             let wait = back_off.wait(self.net.random());

@@ -8,7 +8,7 @@ use common::{Bench, Feeder, Link, Manner, pack};
 use futures_util::future::{join, join3};
 use mqtt_proto::v5::{self, ConnectReasonCode};
 use stage::state::{Awaited, State};
-use stage::{DropCause, Plan};
+use stage::{DropCause, Plan, note};
 
 use gateway::Gateway;
 
@@ -374,5 +374,47 @@ fn bad_parameters_are_named() {
             error.to_string().starts_with(expected),
             "{command}: {error}"
         );
+    }
+}
+
+#[test]
+fn a_gateway_without_an_address_says_so() {
+    let mut bench = Bench::new();
+    bench.configured_at = SECOND * 7;
+    let feeder = async {
+        let mut feeder = Feeder::open(&bench.network, "a").await;
+        bench.network.sleep_until(SECOND * 6).await;
+        assert_eq!(bench.host.state(), Some(State::Waiting(Awaited::Dhcp)));
+        feeder.feed(&pack("s", [7.0])).await;
+        feeder.end().await;
+    };
+    let broker = serve(&bench, false, usize::MAX);
+    let run = join3(bench.gateway(""), feeder, broker);
+    let (counters, (), goodbye) = bench.network.block_on(run).unwrap();
+    assert!(goodbye);
+    assert_eq!((counters.stage.used, bench.attempts.get()), (1, 1));
+}
+
+#[test]
+fn the_note_of_the_image_lists_what_it_takes() {
+    let note = note::encode::<Gateway, { note::length::<Gateway>() }>();
+    let description = note::parse(&note.0).unwrap();
+    let names: Vec<&str> = description
+        .parameters
+        .iter()
+        .map(|line| line.name.as_str())
+        .collect();
+    for name in [
+        "ip",
+        "broker",
+        "topic",
+        "format",
+        "client-id",
+        "keep-alive",
+        "will",
+        "queue",
+        "drop",
+    ] {
+        assert!(names.contains(&name), "{name}");
     }
 }

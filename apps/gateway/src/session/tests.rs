@@ -384,15 +384,30 @@ fn a_silent_broker_is_pinged_and_then_given_up() {
 }
 
 #[test]
-fn the_keep_alive_of_the_broker_wins() {
-    let mut session = session(1000, Policy::DropOldest);
-    session.open(SECOND);
-    session.fill(SECOND, &mut Vec::new(), 1);
-    let mut connack = v5::Connack::new(false, ConnectReasonCode::Success);
-    connack.properties.server_keep_alive = Some(4);
-    session.receive(SECOND, &encoded(connack)).unwrap();
-    session.fill(SECOND, &mut Vec::new(), 1000);
-    assert_eq!(session.deadline(SECOND), Some(SECOND * 3));
+fn the_shorter_keep_alive_wins() {
+    for (asked, ping) in [(4, 3), (0, 16), (3000, 16)] {
+        let mut session = session(1000, Policy::DropOldest);
+        session.open(SECOND);
+        session.fill(SECOND, &mut Vec::new(), 1);
+        let mut connack = v5::Connack::new(false, ConnectReasonCode::Success);
+        connack.properties.server_keep_alive = Some(asked);
+        session.receive(SECOND, &encoded(connack)).unwrap();
+        session.fill(SECOND, &mut Vec::new(), 1000);
+        assert_eq!(session.deadline(SECOND), Some(SECOND * ping), "{asked}");
+    }
+}
+
+#[test]
+fn a_message_that_is_larger_than_the_queue_does_not_empty_it() {
+    for policy in [Policy::DropOldest, Policy::DropNewest] {
+        let mut session = session(1000, policy);
+        session.push(Message::new("t", b"small", 1));
+        session.push(Message::new("t", &[0; 1000], 1));
+        assert_eq!(
+            (session.queued(), session.counters().dropped(Cause::Queue)),
+            (1, 1)
+        );
+    }
 }
 
 #[test]

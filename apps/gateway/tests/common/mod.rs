@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::time::Duration;
 
 use embedded_io_async::{ErrorType, Read, Write};
 use futures_util::future::join;
@@ -30,6 +31,7 @@ pub struct MemoryNet {
     pub network: Rc<Network>,
     pub manner: Rc<Cell<Manner>>,
     pub attempts: Rc<Cell<u64>>,
+    pub configured_at: Duration,
 }
 
 pub struct Stream {
@@ -61,7 +63,9 @@ impl Net for MemoryNet {
     type Stream = Stream;
     type Error = &'static str;
 
-    async fn configured(&self) {}
+    async fn configured(&self) {
+        self.network.sleep_until(self.configured_at).await;
+    }
 
     async fn connect(&self, host: &str, port: u16) -> Result<Stream, &'static str> {
         assert_eq!((host, port), ("broker.example", 1883));
@@ -234,6 +238,8 @@ pub struct Bench {
     pub manner: Rc<Cell<Manner>>,
     pub attempts: Rc<Cell<u64>>,
     pub store: Store,
+    /// When the gateway gets its address.
+    pub configured_at: Duration,
 }
 
 impl Bench {
@@ -245,6 +251,7 @@ impl Bench {
             manner: Rc::new(Cell::new(Manner::Carry)),
             attempts: Rc::default(),
             store: Store::default(),
+            configured_at: Duration::ZERO,
         }
     }
 
@@ -255,6 +262,7 @@ impl Bench {
             network: Rc::clone(&self.network),
             manner: Rc::clone(&self.manner),
             attempts: Rc::clone(&self.attempts),
+            configured_at: self.configured_at,
         };
         run_beside(&plan, &self.host, Uplink::new(net))
             .await
