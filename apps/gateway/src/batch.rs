@@ -124,3 +124,57 @@ fn keep(texts: &mut String, text: &str) -> Place {
     texts.push_str(text);
     start..texts.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    fn reading<'a>(name: &'a str, value: Value<'a>) -> Reading<'a> {
+        Reading {
+            name,
+            unit: "u",
+            time: Timestamp::default(),
+            value,
+        }
+    }
+
+    #[test]
+    fn readings_come_out_as_they_went_in_and_leave_nothing_behind() {
+        let readings = [
+            reading("a", Value::Number(1.0)),
+            reading("b", Value::Text("text")),
+            reading("a", Value::Data(&[1, 2, 3])),
+            reading("a", Value::Boolean(true)),
+            reading("c", Value::Sum(2.0)),
+        ];
+        let mut batch = Batch::default();
+        for _ in 0..2 {
+            readings.iter().for_each(|reading| batch.push(reading));
+            let mut seen = Vec::new();
+            batch.take_by(
+                |name| name,
+                |key, group| {
+                    let expected: Vec<_> = readings.iter().filter(|r| r.name == key).collect();
+                    assert!(group.iter().eq(expected));
+                    seen.push(key.to_string());
+                },
+            );
+            assert_eq!(seen, ["a", "b", "c"]);
+            let left = (batch.entries.len(), batch.texts.len(), batch.data.len());
+            assert_eq!(left, (0, 0, 0));
+        }
+    }
+
+    #[test]
+    fn a_batch_is_full_by_number_and_by_size() {
+        let mut batch = Batch::default();
+        (1..MAX_READINGS).for_each(|_| batch.push(&reading("a", Value::Number(0.0))));
+        assert!(!batch.is_full());
+        batch.push(&reading("a", Value::Number(0.0)));
+        assert!(batch.is_full());
+        let mut batch = Batch::default();
+        batch.push(&reading("a", Value::Data(&[0; MAX_BYTES])));
+        assert!(batch.is_full());
+    }
+}

@@ -8,7 +8,7 @@ use common::{Bench, Feeder, Link, Manner, pack};
 use futures_util::future::{join, join3};
 use mqtt_proto::v5::{self, ConnectReasonCode};
 use stage::state::{Awaited, State};
-use stage::{DropCause, Plan, note};
+use stage::{DropCause, Outputs, Plan, Reading, Stage as _, Timestamp, Value, note};
 
 use gateway::Gateway;
 
@@ -417,4 +417,65 @@ fn the_note_of_the_image_lists_what_it_takes() {
     ] {
         assert!(names.contains(&name), "{name}");
     }
+}
+
+#[test]
+fn an_attempt_to_connect_that_hangs_is_given_up() {
+    let bench = Bench::new();
+    bench.manner.set(Manner::Swallow);
+    let feeder = async {
+        let mut feeder = Feeder::open(&bench.network, "a").await;
+        feeder.feed(&pack("s", [7.0])).await;
+        bench.network.sleep_until(SECOND * 5).await;
+        bench.manner.set(Manner::Carry);
+        feeder.end().await;
+    };
+    let run = join3(bench.gateway(""), feeder, serve(&bench, false, usize::MAX));
+    let (counters, (), _) = bench.network.block_on(run).unwrap();
+    assert_eq!((counters.stage.used, bench.attempts.get()), (1, 2));
+}
+
+#[test]
+fn what_was_held_back_when_the_stage_gave_up_is_counted_too() {
+    let bench = Bench::new();
+    let feeder = async {
+        let mut feeder = Feeder::open(&bench.network, "a").await;
+        // One pack makes several messages, and its later ones are held back.
+        feeder.feed(&pack("s", (0..600).map(f64::from))).await;
+        bench.network.sleep_until(SECOND * 20).await;
+        bench.host.stop();
+    };
+    let broker = async {
+        let mut link = Link::accept(&bench.network).await;
+        link.greet(false, ConnectReasonCode::Success).await;
+        while let Some(packet) = link.packet().await {
+            if let v5::Packet::Pingreq = packet {
+                link.send(v5::Packet::Pingresp).await;
+            }
+        }
+    };
+    let run = join3(bench.gateway("queue=16K"), feeder, broker);
+    let (counters, (), ()) = bench.network.block_on(run).unwrap();
+    assert_eq!(counters.stage.readings_in, 600);
+    assert_eq!(counters.stage.dropped(DropCause::Undelivered), 600);
+    assert!(counters.stage.balanced());
+    assert_eq!(Bench::own(&counters, "queued"), 0);
+}
+
+#[test]
+fn a_reading_that_fits_no_pack_is_undelivered() {
+    let plan = Plan::new::<Gateway>(b"broker=h in.a=1 format=cbor", b"").unwrap();
+    let mut gateway = plan.build::<Gateway>().unwrap();
+    let mut out = Outputs::new([]);
+    let text = "x".repeat(64 << 10);
+    let reading = Reading {
+        value: Value::Text(&text),
+        ..Reading::number("s", Timestamp::from_seconds(1_700_000_000).unwrap(), 0.0)
+    };
+    let verdict = gateway.reading(0, &reading, &mut out);
+    out.count(verdict);
+    gateway.pack_ended(0, &mut out);
+    assert_eq!(out.counters().dropped(DropCause::Undelivered), 1);
+    assert!(out.counters().balanced());
+    assert_eq!(gateway.session().queued(), 0);
 }
