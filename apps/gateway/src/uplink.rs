@@ -52,7 +52,7 @@ impl<N: Net> Companion<Gateway> for Uplink<N> {
         let task = Task { net, beside };
         let boot = task.net.random();
         task.act(|session| session.set_boot(boot));
-        first(task.deliver(), task.out_of_patience()).await;
+        first(pin!(task.deliver()), pin!(task.out_of_patience())).await;
         task.act(Session::close);
         // What still comes in, now that nobody delivers, is left over as well.
         task.beside.until(|_| task.beside.is_finishing()).await;
@@ -81,7 +81,7 @@ impl<N: Net, H: Host> Task<'_, N, H> {
 
     /// A future's outcome, or `None` after a time.
     async fn within<T>(&self, span: Duration, future: impl Future<Output = T>) -> Option<T> {
-        first(future, self.sleep(span)).await
+        first(pin!(future), pin!(self.sleep(span))).await
     }
 
     /// Whether nothing is left to deliver, now and later.
@@ -120,7 +120,7 @@ impl<N: Net, H: Host> Task<'_, N, H> {
             let wait = back_off.wait(self.net.random());
             reports.failed(&self.address(), &failure, wait);
             let done = self.beside.until(|gateway| self.is_done(gateway));
-            if first(self.sleep(wait), done).await.is_none() {
+            if first(pin!(self.sleep(wait)), pin!(done)).await.is_none() {
                 return;
             }
         }
@@ -133,7 +133,7 @@ impl<N: Net, H: Host> Task<'_, N, H> {
     /// One connection, from its making to its end; `Ok` if nothing is left to deliver.
     async fn connection(&self, reports: &mut Reports) -> Result<(), Failure> {
         let mut configured = pin!(self.net.configured());
-        if first(configured.as_mut(), core::future::ready(()))
+        if first(configured.as_mut(), pin!(core::future::ready(())))
             .await
             .is_none()
         {
@@ -214,12 +214,12 @@ impl<N: Net, H: Host> Task<'_, N, H> {
             let news = self.beside.until(is_something);
             match deadline {
                 Some(deadline) => {
-                    first(news, self.beside.host().sleep_until(deadline)).await;
+                    first(pin!(news), pin!(self.beside.host().sleep_until(deadline))).await;
                 }
                 None => news.await,
             }
         };
-        match first(stream.read(chunk), something_to_do).await {
+        match first(pin!(stream.read(chunk)), pin!(something_to_do)).await {
             None => Ok(None),
             Some(Ok(0)) => Err(Failure::Closed),
             Some(Ok(count)) => Ok(Some(count)),
