@@ -27,6 +27,7 @@
 //! | [`entropy`] | random bytes |
 //! | [`xenstore`] | the xenstore client |
 //! | [`vchan`] | the platform of the crate `vchan`: grants, events, xenstore |
+//! | `net` | a network interface and TCP/IP over it; behind the feature `net` |
 //! | [`lifecycle`] | orders of the toolstack: shutdown |
 //! | [`host`] | what a stage's runner needs of the machine |
 //! | [`abi`] | Hermit's `sys_*` calls |
@@ -49,6 +50,8 @@ pub mod host;
 pub mod hypercall;
 pub mod lifecycle;
 pub mod memory;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod rt;
 pub mod time;
 #[cfg(any(xen_guest, test))]

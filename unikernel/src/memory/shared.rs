@@ -129,11 +129,23 @@ impl Shared {
 }
 
 #[cfg(test)]
+#[repr(align(4096))]
+struct Page([u8; PAGE_SIZE]);
+
+#[cfg(test)]
+impl Shared {
+    /// Zeroed pages that are never given back, for tests that play both sides.
+    pub(crate) fn leaked(pages: usize) -> Self {
+        let memory: std::vec::Vec<Page> = (0..pages).map(|_| Page([0; PAGE_SIZE])).collect();
+        let start = std::vec::Vec::leak(memory).as_mut_ptr();
+        // SAFETY: leaked, so they stay, and nothing else knows where they are.
+        unsafe { Self::new(VirtAddr::new(start as u64), pages) }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-
-    #[repr(align(4096))]
-    struct Page([u8; PAGE_SIZE]);
 
     fn with_page(test: impl FnOnce(Shared)) {
         let mut page = std::boxed::Box::new(Page([0; PAGE_SIZE]));

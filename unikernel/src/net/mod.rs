@@ -1,0 +1,37 @@
+//! A network interface of the domain (netfront), and TCP/IP over it (smoltcp).
+//!
+//! | room | what it is |
+//! |---|---|
+//! | [`netif`] | layouts of the shared rings |
+//! | [`ring`] | one shared ring, from the front end's side |
+//! | [`buffers`] | pages that are granted once and carry frames |
+//! | [`tx`], [`rx`] | frames out, frames in: chains of slots, ids, responses |
+//! | [`offload`] | checksums and segmentation |
+//! | [`device`] | both rings as smoltcp's `phy::Device` |
+//! | [`handshake`] | the xenbus states |
+//! | [`config`] | the parameter `ip=` |
+//! | [`stack`] | smoltcp's interface and sockets, and who waits for them |
+//! | [`slaac`] | IPv6 addresses from routers |
+//! | [`tcp`], [`udp`], [`resolve`] | what programs use |
+
+#![forbid(unsafe_code)]
+
+pub mod buffers;
+pub mod config;
+pub mod device;
+pub mod handshake;
+pub mod netif;
+pub mod offload;
+pub mod resolve;
+pub mod ring;
+pub mod rx;
+pub mod slaac;
+pub mod stack;
+pub mod tcp;
+pub mod tx;
+pub mod udp;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,272 @@
+//! Whole stacks over whole back ends: streams are byte-exact whatever the wire does.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::vec;
+use std::vec::Vec;
+
+use smoltcp::time::Duration;
+use smoltcp::wire::{IpAddress, IpEndpoint, Ipv6Address};
+
+use super::lan::{FULL, Faults, Lan, PLAIN, Random, address};
+use crate::net::device::Features;
+use crate::net::tcp::{TcpError, TcpListener, TcpOptions, TcpStream};
+use crate::net::udp::UdpSocket;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn ipv4(host: u8, port: u16) -> IpEndpoint {
+    let [a, b, c, d] = address(host);
+    IpEndpoint::new(IpAddress::v4(a, b, c, d), port)
+}
+
+fn bytes(len: usize, seed: u64) -> Vec<u8> {
+    let mut random = Random(seed);
+    (0..len).map(|_| random.below(256) as u8).collect()
+}
+
+/// Sends `len` bytes there and the same back; how many frames that took.
+fn echo(features: Features, faults: Faults, seed: u64, len: usize, to: IpEndpoint) -> u64 {
+    let mut lan = Lan::new(features, faults, seed);
+    // A lost acknowledgement is asked for many times over before a connection is given up.
+    let options = TcpOptions {
+        timeout: None,
+        keep_alive: None,
+        ..TcpOptions::default()
+    };
+    let mut listener = TcpListener::bind(&lan.hosts[1].stack, to.port, 1, options).unwrap();
+    lan.executor.spawner().spawn(async move {
+        let stream = listener.accept().await.unwrap();
+        let mut buffer = vec![0; 5000];
+        loop {
+            let count = stream.receive(&mut buffer).await.unwrap();
+            if count == 0 {
+                break;
+            }
+            let mut rest = &buffer[..count];
+            while !rest.is_empty() {
+                let sent = stream.send(rest).await.unwrap();
+                rest = &rest[sent..];
+            }
+        }
+        stream.acknowledged().await.unwrap();
+    });
+    let stack = Rc::clone(&lan.hosts[0].stack);
+    let data = Rc::new(bytes(len, seed));
+    let received = Rc::new(RefCell::new(Vec::new()));
+    let done = Rc::new(Cell::new(false));
+    let (sending, collected, finished) = (Rc::clone(&data), Rc::clone(&received), Rc::clone(&done));
+    let spawner = lan.executor.spawner();
+    lan.executor.spawner().spawn(async move {
+        let stream = TcpStream::connect(&stack, to, &options).await.unwrap();
+        let stream = Rc::new(stream);
+        let writer = Rc::clone(&stream);
+        spawner.spawn(async move {
+            let mut rest = sending.as_slice();
+            while !rest.is_empty() {
+                let sent = writer.send(rest).await.unwrap();
+                rest = &rest[sent..];
+            }
+            writer.acknowledged().await.unwrap();
+            writer.shutdown();
+        });
+        let mut buffer = vec![0; 7000];
+        loop {
+            let count = stream.receive(&mut buffer).await.unwrap();
+            if count == 0 {
+                break;
+            }
+            collected.borrow_mut().extend_from_slice(&buffer[..count]);
+        }
+        finished.set(true);
+    });
+    lan.run_until(HOUR, || done.get());
+    assert!(
+        *received.borrow() == *data,
+        "the stream is not what was sent"
+    );
+    lan.carried
+}
+
+#[test]
+fn a_stream_over_a_good_wire_is_byte_exact() {
+    let plain = echo(PLAIN, Faults::default(), 1, 1_000_000, ipv4(1, 7));
+    let full = echo(FULL, Faults::default(), 1, 1_000_000, ipv4(1, 7));
+    // Long segments are what takes fewer frames.
+    assert!(full * 4 < plain, "{full} frames against {plain}");
+}
+
+#[test]
+fn a_stream_over_ipv6_is_byte_exact() {
+    // Of the interface's own link: nobody advertises a prefix here.
+    let remote = Ipv6Address::new(0xfe80, 0, 0, 0, 0x0000, 0x00ff, 0xfe00, 0x0001);
+    echo(
+        FULL,
+        Faults::default(),
+        1,
+        300_000,
+        IpEndpoint::new(remote.into(), 7),
+    );
+    echo(
+        PLAIN,
+        Faults::default(),
+        2,
+        100_000,
+        IpEndpoint::new(remote.into(), 7),
+    );
+}
+
+#[test]
+fn streams_survive_loss_repetition_reordering_and_corruption() {
+    for (number, faults) in [
+        Faults {
+            loss: 5,
+            ..Faults::default()
+        },
+        Faults {
+            loss: 20,
+            ..Faults::default()
+        },
+        Faults {
+            repeat: 20,
+            ..Faults::default()
+        },
+        Faults {
+            reorder: 20,
+            ..Faults::default()
+        },
+        Faults {
+            corrupt: 10,
+            ..Faults::default()
+        },
+        Faults {
+            loss: 5,
+            repeat: 5,
+            reorder: 10,
+            corrupt: 5,
+        },
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for seed in 0..4 {
+            std::println!("{faults:?} {seed}");
+            echo(
+                PLAIN,
+                faults,
+                seed * 100 + number as u64,
+                200_000,
+                ipv4(1, 7),
+            );
+            // A frame with a blank checksum never leaves a host, where nothing corrupts it.
+            let within = Faults {
+                corrupt: 0,
+                ..faults
+            };
+            echo(
+                FULL,
+                within,
+                seed * 100 + number as u64,
+                200_000,
+                ipv4(1, 7),
+            );
+        }
+    }
+}
+
+#[test]
+fn nobody_listens_is_told() {
+    let mut lan = Lan::new(FULL, Faults::default(), 1);
+    let stack = Rc::clone(&lan.hosts[0].stack);
+    let verdict = Rc::new(Cell::new(None));
+    let result = Rc::clone(&verdict);
+    lan.executor.spawner().spawn(async move {
+        let stream = TcpStream::connect(&stack, ipv4(1, 9), &TcpOptions::default()).await;
+        result.set(stream.err());
+    });
+    lan.run_until(HOUR, || verdict.get().is_some());
+    assert_eq!(verdict.get(), Some(TcpError::Refused));
+}
+
+#[test]
+fn a_peer_that_vanishes_is_given_up() {
+    let mut lan = Lan::new(FULL, Faults::default(), 1);
+    let mut listener = TcpListener::bind(&lan.hosts[1].stack, 7, 1, TcpOptions::default()).unwrap();
+    let accepted = Rc::new(RefCell::new(None));
+    let place = Rc::clone(&accepted);
+    lan.executor.spawner().spawn(async move {
+        *place.borrow_mut() = Some(listener.accept().await.unwrap());
+    });
+    let stack = Rc::clone(&lan.hosts[0].stack);
+    let verdict = Rc::new(Cell::new(None));
+    let result = Rc::clone(&verdict);
+    lan.executor.spawner().spawn(async move {
+        let stream = TcpStream::connect(&stack, ipv4(1, 7), &TcpOptions::default())
+            .await
+            .unwrap();
+        result.set(Some(stream.receive(&mut [0; 10]).await));
+    });
+    lan.run_until(HOUR, || accepted.borrow().is_some());
+    assert_eq!(verdict.get(), None);
+    lan.faults.loss = 100;
+    lan.run_until(HOUR, || verdict.get().is_some());
+    assert_eq!(verdict.get(), Some(Err(TcpError::Reset)));
+}
+
+#[test]
+fn datagrams_arrive_whole() {
+    let mut lan = Lan::new(FULL, Faults::default(), 1);
+    let server = UdpSocket::bind(&lan.hosts[1].stack, 53).unwrap();
+    lan.executor.spawner().spawn(async move {
+        let mut buffer = [0; 1500];
+        loop {
+            let (len, from) = server.receive_from(&mut buffer).await.unwrap();
+            server.send_to(&buffer[..len], from).await.unwrap();
+        }
+    });
+    let client = UdpSocket::bind(&lan.hosts[0].stack, 0).unwrap();
+    let done = Rc::new(Cell::new(false));
+    let finished = Rc::clone(&done);
+    lan.executor.spawner().spawn(async move {
+        for len in [1, 2, 100, 1472] {
+            let data = bytes(len, len as u64);
+            let mut answer = [0; 1500];
+            client.send_to(&data, ipv4(1, 53)).await.unwrap();
+            let (count, from) = client.receive_from(&mut answer).await.unwrap();
+            assert_eq!((&answer[..count], from), (data.as_slice(), ipv4(1, 53)));
+        }
+        finished.set(true);
+    });
+    lan.run_until(HOUR, || done.get());
+}
+
+#[test]
+fn connections_that_have_ended_leave_nothing() {
+    let mut lan = Lan::new(FULL, Faults::default(), 1);
+    let mut listener = TcpListener::bind(&lan.hosts[1].stack, 7, 2, TcpOptions::default()).unwrap();
+    lan.executor.spawner().spawn(async move {
+        loop {
+            drop(listener.accept().await.unwrap());
+        }
+    });
+    let stack = Rc::clone(&lan.hosts[0].stack);
+    let done = Rc::new(Cell::new(0));
+    let count = Rc::clone(&done);
+    lan.executor.spawner().spawn(async move {
+        for _ in 0..50 {
+            let stream = TcpStream::connect(&stack, ipv4(1, 7), &TcpOptions::default())
+                .await
+                .unwrap();
+            assert_eq!(stream.receive(&mut [0; 1]).await, Ok(0));
+            count.set(count.get() + 1);
+        }
+    });
+    let stacks = lan.hosts.each_ref().map(|host| Rc::clone(&host.stack));
+    let sockets = || {
+        stacks
+            .each_ref()
+            .map(|stack| stack.look(|inner| inner.sockets.iter().count()))
+    };
+    // The resolver on both sides, and two sockets that listen.
+    lan.run_until(HOUR, || done.get() == 50 && sockets() == [1, 3]);
+}
