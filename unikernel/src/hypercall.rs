@@ -6,6 +6,8 @@
 
 use core::arch::asm;
 use core::fmt;
+#[cfg(feature = "count")]
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::memory::{Mfn, VirtAddr};
 use crate::xen_abi as abi;
@@ -56,10 +58,22 @@ pub enum ShutdownReason {
     Crash,
 }
 
+// Relaxed wherever it is used: a number that orders nothing.
+#[cfg(feature = "count")]
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// How many hypercalls were made since the boot.
+#[cfg(feature = "count")]
+pub fn count() -> u64 {
+    COUNT.load(Ordering::Relaxed)
+}
+
 /// # Safety
 /// The arguments must be what hypercall `number` expects, and every pointer among them must point to memory that stays
 /// valid for the call and that Xen may read or write as the call defines. Only a Xen PV guest may call this.
 unsafe fn hypercall(number: u32, a1: u64, a2: u64, a3: u64, a4: u64) -> i64 {
+    #[cfg(feature = "count")]
+    COUNT.fetch_add(1, Ordering::Relaxed);
     let result: i64;
     // SAFETY: the register assignment is Xen's; the caller vouches for the arguments. Xen clobbers the argument
     // registers, RCX and R11, and reads or writes guest memory, so neither `nomem` nor `nostack` is claimed.

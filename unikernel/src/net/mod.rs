@@ -9,10 +9,12 @@
 //! | [`offload`] | checksums and segmentation |
 //! | [`device`] | both rings as smoltcp's `phy::Device` |
 //! | [`handshake`] | the xenbus states |
+//! | [`netfront`] | the device in xenstore: connects it, notices when it goes |
 //! | [`config`] | the parameter `ip=` |
 //! | [`stack`] | smoltcp's interface and sockets, and who waits for them |
 //! | [`slaac`] | IPv6 addresses from routers |
-//! | [`tcp`], [`udp`], [`resolve`] | what programs use |
+//! | [`tcp`], [`udp`], [`resolve`] | connections, datagrams, names |
+//! | [`network`] | all of it on this domain's grants, events and clock: what programs use |
 
 #![forbid(unsafe_code)]
 
@@ -20,7 +22,9 @@ pub mod buffers;
 pub mod config;
 pub mod device;
 pub mod handshake;
+pub mod netfront;
 pub mod netif;
+pub mod network;
 pub mod offload;
 pub mod resolve;
 pub mod ring;
@@ -30,6 +34,12 @@ pub mod stack;
 pub mod tcp;
 pub mod tx;
 pub mod udp;
+
+pub use config::IpConfig;
+pub use network::Network;
+pub use smoltcp::wire::{IpAddress, IpCidr, IpEndpoint};
+pub use tcp::{TcpError, TcpListener, TcpOptions, TcpStream};
+pub use udp::{UdpError, UdpSocket};
 
 #[cfg(test)]
 mod fake;
