@@ -1,7 +1,7 @@
 //! What `tcp-bench` is told. Pure.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use core::net::SocketAddr;
 
 use stage::params::Size;
@@ -31,12 +31,14 @@ pub enum Mode {
 }
 
 /// What to measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     /// Which end this is.
     pub role: Role,
-    /// Where the server is, or listens.
-    pub addr: SocketAddr,
+    /// Where the server is: its address, or its name.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
     /// What becomes of a message.
     pub mode: Mode,
     /// Bytes in a message.
@@ -61,7 +63,7 @@ impl Stage for TcpBench {
             "addr",
             Kind::Text,
             "0.0.0.0:5001",
-            "IP:PORT to connect to, or to listen on",
+            "IP:PORT or NAME:PORT to connect to, or IP:PORT to listen on",
         ),
         Parameter::new(
             "mode",
@@ -93,15 +95,16 @@ impl Task {
                     .into(),
             );
         }
-        let addr = text("addr")
-            .parse()
-            .map_err(|_| format!("addr={} is not IP:PORT", text("addr")))?;
+        let addr = text("addr");
+        let (host, port) =
+            parse_addr(addr).ok_or_else(|| format!("addr={addr} is not HOST:PORT"))?;
         Ok(Self {
             role: match text("role") {
                 "client" => Role::Client,
                 _ => Role::Server,
             },
-            addr,
+            host,
+            port,
             mode: match text("mode") {
                 "echo" => Mode::Echo,
                 _ => Mode::Sink,
@@ -111,6 +114,22 @@ impl Task {
             ip: IpConfig::parse(plan.ip().unwrap_or("dhcp")).map_err(|e| failed(&e))?,
         })
     }
+}
+
+/// `A.B.C.D:PORT`, `[IPV6]:PORT` or `NAME:PORT`.
+fn parse_addr(text: &str) -> Option<(String, u16)> {
+    if let Ok(addr) = text.parse::<SocketAddr>() {
+        return Some((addr.ip().to_string(), addr.port()));
+    }
+    let (name, port) = text.rsplit_once(':')?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+    let begins = name
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphabetic());
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = port.parse().ok().filter(|_| digits)?;
+    (begins && name.bytes().all(plain)).then(|| (name.into(), port))
 }
 
 #[cfg(test)]
@@ -127,7 +146,23 @@ mod tests {
         let task = task("role=client addr=10.0.0.1:80 mode=echo size=64 count=7 ip=10.0.0.2/8");
         let task = task.unwrap();
         assert_eq!((task.role, task.mode), (Role::Client, Mode::Echo));
-        assert_eq!((task.size, task.count, task.addr.port()), (64, 7, 80));
+        assert_eq!((task.size, task.count, task.port), (64, 7, 80));
+    }
+
+    #[test]
+    fn a_server_has_an_address_or_a_name() {
+        let addr = |text: &str| parse_addr(text).map(|(host, port)| format!("{host} {port}"));
+        assert_eq!(addr("10.0.0.1:80").as_deref(), Some("10.0.0.1 80"));
+        assert_eq!(addr("[fec0::2]:80").as_deref(), Some("fec0::2 80"));
+        assert_eq!(
+            addr("broker.test:1883").as_deref(),
+            Some("broker.test 1883")
+        );
+        for bad in [
+            "", ":1", "a:", "a:+1", "a:65536", "a b:1", "1.2.3:1", "fec0::2", "a:b:1",
+        ] {
+            assert_eq!(parse_addr(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -65,21 +65,27 @@ async fn measure(task: &Task, network: &Network) -> Result<String, String> {
     }
     let stream = match task.role {
         Role::Client => {
-            let remote = IpEndpoint::from(task.addr);
+            let addresses = network.resolve(&task.host, false).await;
+            let addresses = addresses.map_err(|error| format!("{}: {error}", task.host))?;
+            let address = *addresses
+                .first()
+                .ok_or_else(|| format!("{} has no address", task.host))?;
+            log::info!("connecting to {address}");
+            let remote = IpEndpoint::new(address, task.port);
             network.connect(remote, &options).await
         }
         Role::Server => {
-            let listener = network.listen(task.addr.port(), 1, options);
+            let listener = network.listen(task.port, 1, options);
             match listener {
                 Ok(mut listener) => {
-                    log::info!("listening on port {}", task.addr.port());
+                    log::info!("listening on port {}", task.port);
                     listener.accept().await
                 }
                 Err(error) => Err(error),
             }
         }
     }
-    .map_err(|error| format!("{}: {error}", task.addr))?;
+    .map_err(|error| format!("{} port {}: {error}", task.host, task.port))?;
     let before = (network.events(), hypercall::count());
     let start = time::now();
     let round_trips = exchange(task, &stream).await.map_err(failed)?;

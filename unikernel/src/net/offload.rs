@@ -140,8 +140,11 @@ pub fn verify(frame: &[u8]) -> bool {
         IpProtocol::Tcp => {
             TcpPacket::new_checked(data).is_ok_and(|packet| packet.verify_checksum(&from, &to))
         }
-        // `verify_checksum` knows that zero means none over IPv4.
-        _ => UdpPacket::new_checked(data).is_ok_and(|packet| packet.verify_checksum(&from, &to)),
+        _ => UdpPacket::new_checked(data).is_ok_and(|packet| {
+            // Zero says that there is none, which IPv6 does not allow (RFC 8200, section 8.1).
+            let none = packet.checksum() == 0 && matches!(from, IpAddress::Ipv6(_));
+            !none && packet.verify_checksum(&from, &to)
+        }),
     }
 }
 

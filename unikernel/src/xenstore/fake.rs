@@ -168,6 +168,17 @@ impl Store {
         self.flush();
     }
 
+    /// A removal by another domain, of a node and all below it.
+    #[cfg(feature = "net")]
+    pub fn remove(&self, path: &str) {
+        let below = format!("{path}/");
+        self.tree
+            .borrow_mut()
+            .retain(|key, _| key != path && !key.starts_with(&below));
+        self.fire(path);
+        self.flush();
+    }
+
     /// Sends the replies that were held back, last first.
     pub fn release_reversed(&self) {
         self.hold.set(false);

@@ -30,6 +30,6 @@ pub use page::XenstorePage;
 pub use wire::{Access, Permission, parse_decimal};
 
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 #[cfg(test)]
 mod tests;

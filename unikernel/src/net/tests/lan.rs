@@ -76,6 +76,8 @@ pub struct Lan {
     pub faults: Faults,
     random: Random,
     pub carried: u64,
+    /// What was carried, while somebody wants to know.
+    pub recorded: Option<Vec<Packet>>,
 }
 
 pub fn address(host: u8) -> [u8; 4] {
@@ -112,6 +114,7 @@ impl Lan {
             faults,
             random: Random(seed),
             carried: 0,
+            recorded: None,
         }
     }
 
@@ -140,6 +143,13 @@ impl Lan {
             moved |= self.poll(number);
         }
         moved
+    }
+
+    /// Delivers a frame from nowhere, at once.
+    pub fn inject(&mut self, to: usize, packet: &Packet) {
+        self.hosts[to].backend.pass_on(packet);
+        self.poll(to);
+        self.executor.run_ready();
     }
 
     fn poll(&mut self, number: usize) -> bool {
@@ -179,6 +189,9 @@ impl Lan {
 
     fn send(&mut self, to: usize, mut packet: Packet) {
         self.carried += 1;
+        if let Some(recorded) = &mut self.recorded {
+            recorded.push(packet.clone());
+        }
         let random = &mut self.random;
         if random.percent(self.faults.loss) {
             return;

@@ -2,6 +2,9 @@
 
 extern crate std;
 
+mod hostile;
 mod lan;
+mod lifecycle;
+mod offload;
 mod rings;
 mod streams;
