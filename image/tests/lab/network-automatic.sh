@@ -12,8 +12,8 @@ bench() {
 }
 
 # dom0 answers for one name.
-echo "peer.test 10.0.2.15" >"$CONFIGS/names"
-dnsd -c "$CONFIGS/names" -i 10.0.2.15 &
+need bin/name-server
+"$JOB/bin/name-server" peer.test 10.0.2.15 &
 "$JOB/bin/tcp-peer" server 5001 sink 1000 10 &
 peer=$!
 bench dhcp "role=client addr=peer.test:5001 mode=sink size=1000 count=10 ip=dhcp,dns=10.0.2.15"

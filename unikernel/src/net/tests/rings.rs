@@ -226,6 +226,14 @@ fn parts_beyond_their_page_and_endless_chains_are_violations() {
     assert_eq!(respond(&[one(0, 4096)]), Ok(()));
     assert_eq!(respond(&[one(1, 4096)]), Err(Violation::Bounds));
     assert_eq!(respond(&[one(u16::MAX, i16::MAX)]), Err(Violation::Bounds));
+    // Responses come in the order of their requests.
+    assert_eq!(
+        respond(&[netif_rx_response {
+            id: 1,
+            ..one(0, 60)
+        }]),
+        Err(Violation::Id)
+    );
     let endless = |flags| {
         let part = |id| netif_rx_response {
             id,

@@ -270,3 +270,42 @@ fn connections_that_have_ended_leave_nothing() {
     // The resolver on both sides, and two sockets that listen.
     lan.run_until(HOUR, || done.get() == 50 && sockets() == [1, 3]);
 }
+
+#[test]
+fn a_reader_that_was_slow_gets_the_rest_at_once() {
+    let mut lan = Lan::new(FULL, Faults::default(), 1);
+    let mut listener = TcpListener::bind(&lan.hosts[1].stack, 7, 1, TcpOptions::default()).unwrap();
+    let accepted = Rc::new(RefCell::new(None));
+    let place = Rc::clone(&accepted);
+    lan.executor.spawner().spawn(async move {
+        *place.borrow_mut() = Some(listener.accept().await.unwrap());
+    });
+    let data = Rc::new(bytes(500_000, 3));
+    let (stack, sending) = (Rc::clone(&lan.hosts[0].stack), Rc::clone(&data));
+    let sent = Rc::new(Cell::new(0));
+    let count = Rc::clone(&sent);
+    lan.executor.spawner().spawn(async move {
+        let stream = TcpStream::connect(&stack, ipv4(1, 7), &TcpOptions::default())
+            .await
+            .unwrap();
+        while count.get() < sending.len() {
+            count.set(count.get() + stream.send(&sending[count.get()..]).await.unwrap());
+        }
+    });
+    // Until both buffers are full.
+    lan.run_until(HOUR, || sent.get() == 2 * (64 << 10));
+    let stream = accepted.take().unwrap();
+    let received = Rc::new(RefCell::new(Vec::new()));
+    let collected = Rc::clone(&received);
+    lan.executor.spawner().spawn(async move {
+        let mut buffer = vec![0; 30_000];
+        while let Ok(count @ 1..) = stream.receive(&mut buffer).await {
+            collected.borrow_mut().extend_from_slice(&buffer[..count]);
+        }
+    });
+    // A sender that is not told of the window asks for it, but not that soon.
+    lan.run_until(Duration::from_millis(100), || {
+        received.borrow().len() == data.len()
+    });
+    assert!(*received.borrow() == *data);
+}
