@@ -6,7 +6,7 @@
 //! * [`strip()`] makes the file that Xen loads.
 
 pub mod layout;
-mod network;
+pub mod network;
 pub mod notes;
 pub mod read;
 pub mod red_zone;
