@@ -84,18 +84,20 @@ pub fn address(host: u8) -> [u8; 4] {
     [10, 0, 0, host + 1]
 }
 
+/// Gives a stack a device; what is behind it.
+fn attach(stack: &Stack, number: u8, features: Features, now: Instant) -> Backend {
+    let (backend, tx, rx) = connected(64, u32::MAX - 1000);
+    let device = NetDevice::new(tx, rx, features, 1500);
+    let seed = u64::from(number) + 7;
+    stack.up(device, [2, 0, 0, 0, 0, number], seed, now);
+    backend
+}
+
 fn host(number: u8, features: Features) -> Host {
     let [a, b, c, d] = address(number);
     let config = std::format!("{a}.{b}.{c}.{d}/24");
     let stack = Stack::new(IpConfig::parse(&config).unwrap(), 50_000);
-    let (backend, tx, rx) = connected(64, u32::MAX - 1000);
-    let device = NetDevice::new(tx, rx, features, 1500);
-    stack.up(
-        device,
-        [2, 0, 0, 0, 0, number],
-        u64::from(number) + 7,
-        Instant::ZERO,
-    );
+    let backend = attach(&stack, number, features, Instant::ZERO);
     Host {
         stack,
         backend,
@@ -125,14 +127,30 @@ impl Lan {
             if self.turn() {
                 continue;
             }
-            let next = self.hosts.iter().flat_map(|host| {
-                let arrival = host.arriving.iter().map(|(due, _)| *due).min();
-                [host.next, arrival].into_iter().flatten()
-            });
-            let next = next.min().expect("stalled: nobody waits for anything");
+            let next = self.next().expect("stalled: nobody waits for anything");
             assert!(next <= end, "no end after {limit}");
             self.now = next.max(self.now + Duration::from_micros(1));
         }
+    }
+
+    /// Lets `time` pass.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            if !self.turn() {
+                let next = self.next().unwrap_or(end).min(end);
+                self.now = next.max(self.now + Duration::from_micros(1));
+            }
+        }
+    }
+
+    /// When somebody waits for something next.
+    fn next(&self) -> Option<Instant> {
+        let next = self.hosts.iter().flat_map(|host| {
+            let arrival = host.arriving.iter().map(|(due, _)| *due).min();
+            [host.next, arrival].into_iter().flatten()
+        });
+        next.min()
     }
 
     /// Whether anything moved.
@@ -143,6 +161,16 @@ impl Lan {
             moved |= self.poll(number);
         }
         moved
+    }
+
+    /// Takes a host's device away for `time`, and gives it another one.
+    pub fn replug(&mut self, number: u8, features: Features, time: Duration) {
+        let host = usize::from(number);
+        self.hosts[host].stack.down();
+        self.pass(time);
+        let stack = Rc::clone(&self.hosts[host].stack);
+        self.hosts[host].backend = attach(&stack, number, features, self.now);
+        self.hosts[host].seen_events = 0;
     }
 
     /// Delivers a frame from nowhere, at once.

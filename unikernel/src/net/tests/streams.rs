@@ -309,3 +309,38 @@ fn a_reader_that_was_slow_gets_the_rest_at_once() {
     });
     assert!(*received.borrow() == *data);
 }
+
+#[test]
+fn a_connection_lives_through_a_device_that_goes_and_comes_back() {
+    let mut lan = Lan::new(FULL, Faults::default(), 1);
+    let mut listener = TcpListener::bind(&lan.hosts[1].stack, 7, 1, TcpOptions::default()).unwrap();
+    lan.executor.spawner().spawn(async move {
+        let stream = listener.accept().await.unwrap();
+        let mut buffer = [0; 100];
+        while let Ok(count @ 1..) = stream.receive(&mut buffer).await {
+            stream.send(&buffer[..count]).await.unwrap();
+        }
+    });
+    let stack = Rc::clone(&lan.hosts[0].stack);
+    let answers = Rc::new(Cell::new(0));
+    let count = Rc::clone(&answers);
+    lan.executor.spawner().spawn(async move {
+        let stream = TcpStream::connect(&stack, ipv4(1, 7), &TcpOptions::default())
+            .await
+            .unwrap();
+        loop {
+            stream.send(b"ask").await.unwrap();
+            assert_eq!(stream.receive(&mut [0; 10]).await, Ok(3));
+            count.set(count.get() + 1);
+        }
+    });
+    for round in 0..6 {
+        let before = answers.get();
+        lan.run_until(HOUR, || answers.get() > before + 10);
+        // The back end that comes back may be able to do less.
+        let features = if round % 3 == 0 { PLAIN } else { FULL };
+        lan.replug(round % 2, features, Duration::from_secs(2));
+    }
+    let before = answers.get();
+    lan.run_until(HOUR, || answers.get() > before);
+}
