@@ -248,7 +248,7 @@ impl PeerSource {
             Self::Named(named) => named,
         };
         if named.current.is_none() {
-            // The first look is our own time: the watch fires at once.
+            // The first look is our own time.
             named.look_again().await.map_err(store_error)?;
         }
         loop {
@@ -278,13 +278,16 @@ impl PeerSource {
 
 impl NamedPeer {
     async fn look_again(&mut self) -> Result<(), xenstore::Error> {
-        if !self.stale {
-            self.watch.changed().await?;
-            self.stale = true;
-        }
+        // The first look does not use up the watch's first event: a change that came after the look may be merged with it.
         let value = match &mut self.first_look {
             Some(request) => request.await,
-            None => self.store.read(&self.path).await,
+            None => {
+                if !self.stale {
+                    self.watch.changed().await?;
+                    self.stale = true;
+                }
+                self.store.read(&self.path).await
+            }
         };
         let current = match value {
             Ok(value) => parse_peer(&value),

@@ -279,14 +279,9 @@ impl Rendezvous for Meeting {
     async fn keys(&self) -> Result<Keys<Vec<u8>>, Error> {
         // Submitted together; the watch comes first, so that no change falls between it and the reading.
         let mut watch = Listening::from(self.store.watch(&self.base));
-        let first_look = self.read_keys();
-        let mut found = self
-            .answer(async {
-                // Its first event tells only that it is there.
-                watch.changed().await?;
-                first_look.answer().await
-            })
-            .await?;
+        // Its first event, which tells only that it is there, is left for the loop: a change that came after this look may be
+        // merged with it.
+        let mut found = self.answer(self.read_keys().answer()).await?;
         loop {
             if let Some(keys) = found {
                 return Ok(keys);
