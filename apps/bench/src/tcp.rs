@@ -122,11 +122,11 @@ async fn exchange(task: &Task, stream: &TcpStream) -> Result<Option<Histogram>, 
                 send_all(stream, &message[..len]).await?;
                 left -= len as u64;
             }
-            receive_all(stream, 1).await?;
+            receive_all(stream, &mut [0], 1).await?;
             Ok(None)
         }
         (Role::Server, Mode::Sink) => {
-            receive_all(stream, total).await?;
+            receive_all(stream, &mut vec![0; CHUNK], total).await?;
             send_all(stream, &[1]).await?;
             Ok(None)
         }
@@ -141,6 +141,8 @@ async fn exchange(task: &Task, stream: &TcpStream) -> Result<Option<Histogram>, 
 async fn round_trips(task: &Task, stream: &TcpStream) -> Result<Histogram, TcpError> {
     let mut histogram = Histogram::default();
     let message = vec![0x5a; CHUNK];
+    // Made once: the time of a round trip is the network's.
+    let mut back = vec![0; CHUNK];
     for _ in 0..task.count {
         let start = time::now();
         let mut left = task.size;
@@ -148,7 +150,7 @@ async fn round_trips(task: &Task, stream: &TcpStream) -> Result<Histogram, TcpEr
         while left > 0 {
             let len = left.min(message.len() as u64) as usize;
             send_all(stream, &message[..len]).await?;
-            receive_all(stream, len as u64).await?;
+            receive_all(stream, &mut back, len as u64).await?;
             left -= len as u64;
         }
         let took = time::now().saturating_sub(start).as_nanos();
@@ -161,10 +163,7 @@ async fn send_back(stream: &TcpStream, total: u64) -> Result<(), TcpError> {
     let mut buffer = vec![0; CHUNK];
     let mut left = total;
     while left > 0 {
-        let count = stream.receive(&mut buffer).await?;
-        if count == 0 {
-            return Err(TcpError::Reset);
-        }
+        let count = receive_some(stream, &mut buffer).await?;
         send_all(stream, &buffer[..count]).await?;
         left = left.saturating_sub(count as u64);
     }
@@ -179,16 +178,20 @@ async fn send_all(stream: &TcpStream, mut data: &[u8]) -> Result<(), TcpError> {
     Ok(())
 }
 
-/// Takes `total` bytes; a peer that ends before has broken off.
-async fn receive_all(stream: &TcpStream, total: u64) -> Result<(), TcpError> {
-    let mut buffer = vec![0; CHUNK];
+/// Takes `total` bytes by way of `buffer`.
+async fn receive_all(stream: &TcpStream, buffer: &mut [u8], total: u64) -> Result<(), TcpError> {
     let mut left = total;
     while left > 0 {
-        let count = stream.receive(&mut buffer).await?;
-        if count == 0 {
-            return Err(TcpError::Reset);
-        }
+        let count = receive_some(stream, buffer).await?;
         left = left.saturating_sub(count as u64);
     }
     Ok(())
+}
+
+/// Takes what has come, at least a byte; a peer that ends before has broken off.
+async fn receive_some(stream: &TcpStream, buffer: &mut [u8]) -> Result<usize, TcpError> {
+    match stream.receive(buffer).await? {
+        0 => Err(TcpError::Reset),
+        count => Ok(count),
+    }
 }
