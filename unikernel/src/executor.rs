@@ -137,12 +137,6 @@ pub fn yield_now() -> impl Future<Output = ()> {
     })
 }
 
-/// Wakes tasks, once nothing is borrowed or locked that they may use. Not inlined: one copy serves all who collect wakers.
-#[inline(never)]
-pub(crate) fn wake_all(woken: Vec<Waker>) {
-    woken.into_iter().for_each(Waker::wake);
-}
-
 /// Runs two futures until one of them ends; the other is dropped. The first one is asked first.
 pub async fn first<R>(one: impl Future<Output = R>, other: impl Future<Output = R>) -> R {
     let mut one = pin!(one);

@@ -103,11 +103,6 @@ impl Meeting {
         }
     }
 
-    /// Runs `answer`, a request's or some made together, and keeps how long that took.
-    async fn answer<R>(&self, answer: impl Future<Output = R>) -> R {
-        self.waiting.answer(answer).await
-    }
-
     fn ring_ref(&self) -> String {
         format!("{}/ring-ref", self.base)
     }
@@ -267,13 +262,13 @@ impl Rendezvous for Meeting {
                 self.store.set_perms(&path, &permissions),
             ]
         });
-        self.answer(async {
+        let answer = async {
             for request in requests.into_iter().flatten() {
                 request.await?;
             }
             Ok(published)
-        })
-        .await
+        };
+        self.waiting.answer(answer).await
     }
 
     async fn keys(&self) -> Result<Keys<Vec<u8>>, Error> {
@@ -281,13 +276,13 @@ impl Rendezvous for Meeting {
         let mut watch = Listening::from(self.store.watch(&self.base));
         // Its first event, which tells only that it is there, is left for the loop: a change that came after this look may be
         // merged with it.
-        let mut found = self.answer(self.read_keys().answer()).await?;
+        let mut found = self.waiting.answer(self.read_keys().answer()).await?;
         loop {
             if let Some(keys) = found {
                 return Ok(keys);
             }
             self.waiting.during(watch.changed()).await?;
-            found = self.answer(self.read_keys().answer()).await?;
+            found = self.waiting.answer(self.read_keys().answer()).await?;
         }
     }
 

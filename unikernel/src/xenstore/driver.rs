@@ -1,16 +1,16 @@
 //! The task that moves a connection's bytes over a [`Transport`].
 
-use alloc::rc::Rc;
+use alloc::{rc::Rc, vec::Vec};
 use core::{
     cell::RefCell,
     fmt,
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    task::Poll,
+    task::{Poll, Waker},
 };
 
 use super::{connection::Connection, error::Broken};
-use crate::executor::{wake_all, yield_now};
+use crate::executor::yield_now;
 
 /// Bytes read at once, on the stack.
 const READ_CHUNK: usize = 256;
@@ -53,6 +53,12 @@ pub(super) fn with<R>(shared: &Shared, action: impl FnOnce(&mut Connection) -> R
     };
     wake_all(woken);
     result
+}
+
+/// Not inlined: one copy serves every action.
+#[inline(never)]
+fn wake_all(woken: Vec<Waker>) {
+    woken.into_iter().for_each(Waker::wake);
 }
 
 /// The connection's task: moves bytes between client and transport. Dropped, it breaks the connection.
