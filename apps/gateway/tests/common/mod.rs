@@ -1,5 +1,4 @@
 //! A network in memory, and brokers of every kind on it; their side of the protocol is `mqtt-proto`.
-#![allow(missing_docs, reason = "a test")]
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
