@@ -40,6 +40,13 @@ async fn serve(bench: &Bench, kept: bool, messages: usize) -> bool {
     false
 }
 
+/// A writer with a single reading.
+async fn feed_one(bench: &Bench) {
+    let mut feeder = Feeder::open(&bench.network, "a").await;
+    feeder.feed(&pack("s", [7.0])).await;
+    feeder.end().await;
+}
+
 #[test]
 fn a_broker_that_restarts_again_and_again_gets_every_reading() {
     for kept in [false, true] {
@@ -167,11 +174,7 @@ fn a_broker_that_is_not_there_is_no_reason_to_hang_at_the_word_to_stop() {
 #[test]
 fn a_half_open_connection_is_noticed_and_made_anew() {
     let bench = Bench::new();
-    let feeder = async {
-        let mut feeder = Feeder::open(&bench.network, "a").await;
-        feeder.feed(&pack("s", [7.0])).await;
-        feeder.end().await;
-    };
+    let feeder = feed_one(&bench);
     let broker = async {
         // Neither reads nor answers, and does not go away.
         let _silent = Link::accept(&bench.network).await;
@@ -193,11 +196,7 @@ fn a_half_open_connection_is_noticed_and_made_anew() {
 #[test]
 fn garbage_is_counted_and_the_connection_made_anew() {
     let bench = Bench::new();
-    let feeder = async {
-        let mut feeder = Feeder::open(&bench.network, "a").await;
-        feeder.feed(&pack("s", [7.0])).await;
-        feeder.end().await;
-    };
+    let feeder = feed_one(&bench);
     let broker = async {
         for garbage in [
             &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
