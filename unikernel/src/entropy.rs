@@ -12,6 +12,13 @@ pub fn fill(out: &mut [u8]) {
     }
 }
 
+/// As many bytes.
+pub fn bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    fill(&mut bytes);
+    bytes
+}
+
 /// 64 bits from how long nothing takes: the low bits of 1,024 differences of the counter, which caches, other domains and the
 /// hypervisor disturb, mixed as in SplitMix64. Weaker than a generator, and the best there is without one.
 fn jitter(counter: impl Fn() -> u64) -> u64 {

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use core::time::Duration;
 
+use stage::runner::Companion;
 use stage::{Plan, Stage};
 
 use crate::boot::StartInfo;
@@ -12,6 +13,8 @@ use crate::host::XenHost;
 use crate::hypercall::{ShutdownReason, shutdown};
 use crate::lifecycle::Orders;
 use crate::memory::heap_stats;
+#[cfg(feature = "net")]
+use crate::net::{IpConfig, Network};
 use crate::time::Waiting;
 use crate::xenstore::Client;
 use crate::{console, events, time};
@@ -182,12 +185,39 @@ impl Boot {
 
 /// Runs stage `S` on the machine, and ends the domain when it ends.
 pub fn run<S: Stage + 'static>(boot: Boot) -> ! {
+    run_beside::<S, ()>(boot, |_| Ok(()))
+}
+
+/// The same for a stage whose results leave over the network: `companion` is what carries them.
+#[cfg(feature = "net")]
+pub fn run_with_network<S, C>(boot: Boot, companion: impl FnOnce(Network) -> C + 'static) -> !
+where
+    S: Stage + 'static,
+    C: Companion<S> + 'static,
+{
+    let (store, spawner) = (boot.store.clone(), boot.spawner.clone());
+    run_beside::<S, C>(boot, move |plan| {
+        let config = IpConfig::parse(plan.ip().unwrap_or_default());
+        let config = config.map_err(|error| error.to_string())?;
+        Ok(companion(Network::start(&store, &spawner, config)))
+    })
+}
+
+fn run_beside<S, C>(
+    boot: Boot,
+    companion: impl FnOnce(&Plan<'_>) -> Result<C, String> + 'static,
+) -> !
+where
+    S: Stage + 'static,
+    C: Companion<S> + 'static,
+{
     let store = boot.store.clone();
     let times = (boot.entered, boot.first_line);
     let module = boot.module;
     let command_line = boot.info.command_line;
     boot.run(async move {
-        let reason = match run_stage::<S>(&store, times, command_line, module).await {
+        let outcome = run_stage::<S, C>(&store, times, command_line, module, companion).await;
+        let reason = match outcome {
             Ok(reason) => reason,
             Err(message) => fail(&store, &message).await,
         };
@@ -196,11 +226,12 @@ pub fn run<S: Stage + 'static>(boot: Boot) -> ! {
     })
 }
 
-async fn run_stage<S: Stage + 'static>(
+async fn run_stage<S: Stage, C: Companion<S>>(
     store: &Client,
     (entered, first_line): (Duration, Duration),
     command_line: Result<&'static str, crate::boot::CommandLineError>,
     module: &'static [u8],
+    companion: impl FnOnce(&Plan<'_>) -> Result<C, String>,
 ) -> Result<ShutdownReason, String> {
     let orders = Orders::new(store);
     // Requests are on their way while what follows is computed.
@@ -209,6 +240,7 @@ async fn run_stage<S: Stage + 'static>(
     let plan =
         Plan::new::<S>(command_line.as_bytes(), module).map_err(|error| error.to_string())?;
     log::set_max_level(plan.log_level());
+    let companion = companion(&plan)?;
 
     let counted = store.clone();
     let report = move |waiting: &Waiting| {
@@ -233,7 +265,7 @@ async fn run_stage<S: Stage + 'static>(
     let edges = plan.inputs.iter().chain(&plan.outputs);
     let host = XenHost::new(store.clone(), orders, own, edges, report);
     yield_now().await;
-    stage::runner::run::<S, _>(&plan, &host)
+    stage::runner::run_beside::<S, _, C>(&plan, &host, companion)
         .await
         .map_err(|error| error.to_string())?;
     log::info!("done; heap high-water {} bytes", heap_stats().high_water);
@@ -279,10 +311,18 @@ pub fn explain(name: &str) -> alloc::string::String {
 /// # mod sensor {}
 /// // In a program of its own: `unikernel::image!(my_crate::Scale);`
 /// ```
+///
+/// A stage whose results leave over the network names what carries them, a function from `unikernel::net::Network` to its
+/// [`Companion`](stage::runner::Companion): `unikernel::image!(gateway::Gateway, beside = uplink);`
 #[macro_export]
 macro_rules! image {
     ($stage:ty) => {
         $crate::image!($stage, $crate::rt::run::<$stage>);
+    };
+    ($stage:ty, beside = $companion:expr) => {
+        $crate::image!($stage, |boot| {
+            $crate::rt::run_with_network::<$stage, _>(boot, $companion)
+        });
     };
     ($stage:ty, $main:expr) => {
         #[cfg(xen_guest)]
@@ -302,6 +342,7 @@ macro_rules! image {
 
         #[cfg(not(xen_guest))]
         fn main() {
+            let _: fn($crate::rt::Boot) -> ! = $main;
             println!(
                 "{}",
                 $crate::rt::explain(<$stage as $crate::stage::Stage>::NAME)

@@ -20,8 +20,8 @@ pub trait Net {
     /// Why there is no connection; one line.
     type Error: Display;
 
-    /// Waits until the host has an address.
-    async fn configured(&self);
+    /// Waits until there is an address from which `host` may be reached.
+    async fn configured(&self, host: &str);
 
     /// Connects to a host, which is a name or an address.
     async fn connect(&self, host: &str, port: u16) -> Result<Self::Stream, Self::Error>;

@@ -14,6 +14,7 @@ use embedded_io_async::{Error as _, Read as _, Write as _};
 use stage::runner::{Beside, Companion, DRAIN_PATIENCE, Host, first};
 use stage::state::Awaited;
 
+use crate::address::Address;
 use crate::back_off::BackOff;
 use crate::failure::Failure;
 use crate::gateway::Gateway;
@@ -132,7 +133,8 @@ impl<N: Net, H: Host> Task<'_, N, H> {
 
     /// One connection, from its making to its end; `Ok` if nothing is left to deliver.
     async fn connection(&self, reports: &mut Reports) -> Result<(), Failure> {
-        let mut configured = pin!(self.net.configured());
+        let address = self.beside.with(|gateway, _| gateway.address().clone());
+        let mut configured = pin!(self.net.configured(&address.host));
         if first(configured.as_mut(), pin!(core::future::ready(())))
             .await
             .is_none()
@@ -141,7 +143,7 @@ impl<N: Net, H: Host> Task<'_, N, H> {
             configured.await;
         }
         self.beside.set_awaited(Some(Awaited::Broker));
-        let mut stream = self.connect().await?;
+        let mut stream = self.connect(&address).await?;
         let now = self.now();
         self.act(|session| session.open(now));
         let outcome = self.converse(&mut stream, reports).await;
@@ -156,8 +158,7 @@ impl<N: Net, H: Host> Task<'_, N, H> {
         outcome
     }
 
-    async fn connect(&self) -> Result<N::Stream, Failure> {
-        let address = self.beside.with(|gateway, _| gateway.address().clone());
+    async fn connect(&self, address: &Address) -> Result<N::Stream, Failure> {
         let connect = self.net.connect(&address.host, address.port);
         match self.within(CONNECT_PATIENCE, connect).await {
             Some(Ok(stream)) => Ok(stream),

@@ -13,13 +13,14 @@
 //! | [`config`] | the parameter `ip=` |
 //! | [`stack`] | smoltcp's interface and sockets, and who waits for them |
 //! | [`slaac`] | IPv6 addresses from routers |
-//! | [`tcp`], [`udp`], [`resolve`] | connections, datagrams, names |
+//! | [`tcp`], [`udp`], [`resolve`], [`connect`] | connections, datagrams, names, connections by name |
 //! | [`network`] | all of it on this domain's grants, events and clock: what programs use |
 
 #![forbid(unsafe_code)]
 
 pub mod buffers;
 pub mod config;
+pub mod connect;
 pub mod device;
 pub mod handshake;
 pub mod netfront;
@@ -36,6 +37,7 @@ pub mod tx;
 pub mod udp;
 
 pub use config::IpConfig;
+pub use connect::ConnectError;
 pub use network::Network;
 pub use smoltcp::wire::{IpAddress, IpCidr, IpEndpoint};
 pub use tcp::{TcpError, TcpListener, TcpOptions, TcpStream};

@@ -13,6 +13,7 @@ use smoltcp::wire::{IpAddress, IpCidr, IpEndpoint};
 
 use super::buffers::Buffers;
 use super::config::IpConfig;
+use super::connect::{ConnectError, connect};
 use super::device::{DeviceCounters, NetDevice};
 use super::netfront::{Machine, Netfront, Offer};
 use super::resolve::{self, ResolveError};
@@ -72,17 +73,11 @@ fn instant() -> Instant {
     Instant::from_micros(i64::try_from(time::now().as_micros()).unwrap_or(i64::MAX))
 }
 
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    entropy::fill(&mut bytes);
-    bytes
-}
-
 impl Network {
     /// Starts the network of the domain's first device, which may come, go and come again.
     pub fn start(store: &Client, spawner: &Spawner, config: IpConfig) -> Self {
         let network = Self {
-            stack: Stack::new(config, u16::from_ne_bytes(random())),
+            stack: Stack::new(config, u16::from_ne_bytes(entropy::bytes())),
             wire: Slot::default(),
             counters: Rc::default(),
         };
@@ -170,6 +165,16 @@ impl Network {
         options: &TcpOptions,
     ) -> Result<TcpStream, TcpError> {
         TcpStream::connect(&self.stack, remote, options).await
+    }
+
+    /// Connects to a host by its name or its address, as [`connect`](Self::connect) does.
+    pub async fn connect_to(
+        &self,
+        host: &str,
+        port: u16,
+        options: &TcpOptions,
+    ) -> Result<TcpStream, ConnectError> {
+        connect(&self.stack, host, port, options).await
     }
 
     /// Listens on `port` of every address; `backlog` connections may wait to be accepted.
@@ -264,7 +269,7 @@ impl Machine for Around {
     fn up(&self, device: NetDevice, mac: [u8; 6], wire: &Rc<Wire>) {
         *self.wire.borrow_mut() = Some(Rc::clone(wire));
         self.stack
-            .up(device, mac, u64::from_ne_bytes(random()), instant());
+            .up(device, mac, u64::from_ne_bytes(entropy::bytes()), instant());
     }
 
     fn down(&self) {

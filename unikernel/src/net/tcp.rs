@@ -258,9 +258,9 @@ impl Write for TcpStream {
         self.send(data).await
     }
 
+    /// Waits until the peer has acknowledged all that was written; it leaves without a flush.
     async fn flush(&mut self) -> Result<(), TcpError> {
-        // A write is on its way before it returns.
-        Ok(())
+        self.acknowledged().await
     }
 }
 

@@ -62,7 +62,7 @@ impl Net for MemoryNet {
     type Stream = Stream;
     type Error = &'static str;
 
-    async fn configured(&self) {
+    async fn configured(&self, _: &str) {
         self.network.sleep_until(self.configured_at).await;
     }
 

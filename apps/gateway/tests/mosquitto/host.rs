@@ -176,7 +176,7 @@ impl Net for TcpNet {
     type Stream = Stream;
     type Error = io::Error;
 
-    async fn configured(&self) {}
+    async fn configured(&self, _: &str) {}
 
     async fn connect(&self, host: &str, port: u16) -> io::Result<Stream> {
         let address = host.parse().map_err(io::Error::other)?;
