@@ -1,5 +1,7 @@
 //! What the gateway counts beside what every stage does.
 
+use core::time::Duration;
+
 use crate::queue::Message;
 
 /// Why a message was dropped.
@@ -19,7 +21,20 @@ impl Cause {
     const COUNT: usize = 4;
 }
 
-/// Messages, but where it says readings.
+/// When something was reached for the first time, in milliseconds since the start of the stage; 0 before that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Milestone(u64);
+
+impl Milestone {
+    /// It is reached, if it was not before.
+    pub fn reach(&mut self, now: Duration) {
+        if self.0 == 0 {
+            self.0 = u64::try_from(now.as_millis()).unwrap_or(u64::MAX).max(1);
+        }
+    }
+}
+
+/// Messages, but where it says readings or milestones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Taken into the queue.
@@ -40,6 +55,12 @@ pub struct Counters {
     pub garbage: u64,
     /// Acknowledgements of what was not sent.
     pub unexpected: u64,
+    /// There was an address from which the broker may be reached.
+    pub address: Milestone,
+    /// The broker let us in.
+    pub connected: Milestone,
+    /// It acknowledged a message.
+    pub delivered: Milestone,
 }
 
 impl Counters {
@@ -61,8 +82,8 @@ impl Counters {
         self.dropped.iter().sum()
     }
 
-    /// All of it, by the keys of the node `stats/broker`.
-    pub fn pairs(&self) -> [(&'static str, u64); 11] {
+    /// All of it, by the keys of the node `stats/own`.
+    pub fn pairs(&self) -> [(&'static str, u64); 14] {
         [
             ("accepted", self.accepted),
             ("published", self.published),
@@ -75,6 +96,9 @@ impl Counters {
             ("connections", self.connections),
             ("garbage", self.garbage),
             ("unexpected", self.unexpected),
+            ("address-ms", self.address.0),
+            ("connected-ms", self.connected.0),
+            ("delivered-ms", self.delivered.0),
         ]
     }
 }

@@ -5,19 +5,21 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 
-use stage::params::{Count, ParamError, Size};
+use stage::params::{Address, Count, ParamError, Size};
 use stage::senml::{MAX_PACK, PackQueue, json};
 use stage::{
     DropCause, EdgeKind, Kind, Outputs, Parameter, Params, Reading, Setup, SetupError, Stage,
     Value, Verdict,
 };
 
-use crate::address::Address;
 use crate::batch::Batch;
 use crate::queue::{Message, Policy, Queue};
 use crate::secret::credentials;
 use crate::session::{Identity, Session};
 use crate::topic::{Template, is_topic};
+
+/// The port of MQTT without TLS.
+const PORT: u16 = 1883;
 
 /// The smallest queue: a few messages.
 const LEAST_QUEUE: u64 = 4 << 10;
@@ -109,7 +111,7 @@ impl Stage for Gateway {
         let is_text = params.text("format") != Some("cbor");
         let identity = identity(setup, is_text)?;
         Ok(Self {
-            address: Address::parse(params.require("broker")?)?,
+            address: broker(params)?,
             session: Session::new(identity, queue(params)?),
             template: Template::parse(params.require("topic")?)?,
             format: if is_text {
@@ -236,6 +238,14 @@ impl Format {
         }
         refused as u64
     }
+}
+
+fn broker(params: &Params<'_>) -> Result<Address, ParamError> {
+    let text: &str = params.require("broker")?;
+    Address::parse(text, Some(PORT)).ok_or_else(|| {
+        let expected = "HOST or HOST:PORT, an IPv6 address with a port in brackets";
+        ParamError::bad("broker", text, expected)
+    })
 }
 
 fn queue(params: &Params<'_>) -> Result<Queue, ParamError> {

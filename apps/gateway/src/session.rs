@@ -163,6 +163,11 @@ impl Session {
         });
     }
 
+    /// There is an address from which the broker may be reached.
+    pub fn addressed(&mut self, now: Duration) {
+        self.counters.address.reach(now);
+    }
+
     /// A connection is there; what [`fill`](Self::fill) gives goes out on it.
     pub fn open(&mut self, now: Duration) {
         self.decoder.reset();
@@ -244,6 +249,7 @@ impl Session {
         self.queue.reconnected(connack.session_present);
         self.has_session = true;
         self.counters.connections += 1;
+        self.counters.connected.reach(now);
         self.link = Link::Up;
         self.presence_due = true;
         self.last_sent = now;
@@ -258,6 +264,7 @@ impl Session {
         };
         if !reason.is_failure() {
             self.counters.acknowledged += 1;
+            self.counters.delivered.reach(now);
             return;
         }
         // Both pass: the broker has not looked at the message itself.

@@ -11,10 +11,10 @@ use core::pin::pin;
 use core::time::Duration;
 
 use embedded_io_async::{Error as _, Read as _, Write as _};
+use stage::params::Address;
 use stage::runner::{Beside, Companion, DRAIN_PATIENCE, Host, first};
 use stage::state::Awaited;
 
-use crate::address::Address;
 use crate::back_off::BackOff;
 use crate::failure::Failure;
 use crate::gateway::Gateway;
@@ -142,6 +142,8 @@ impl<N: Net, H: Host> Task<'_, N, H> {
             self.beside.set_awaited(Some(Awaited::Dhcp));
             configured.await;
         }
+        let now = self.now();
+        self.act(|session| session.addressed(now));
         self.beside.set_awaited(Some(Awaited::Broker));
         let mut stream = self.connect(&address).await?;
         let now = self.now();

@@ -392,6 +392,9 @@ fn a_gateway_without_an_address_says_so() {
     let (counters, (), goodbye) = bench.network.block_on(run).unwrap();
     assert!(goodbye);
     assert_eq!((counters.stage.used, bench.attempts.get()), (1, 1));
+    let reached =
+        ["address-ms", "connected-ms", "delivered-ms"].map(|key| Bench::own(&counters, key));
+    assert_eq!(reached, [7000; 3]);
 }
 
 #[test]

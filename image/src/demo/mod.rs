@@ -11,12 +11,10 @@
 //! Pure rooms: [`stages`] is the pipeline as data, [`recompute`] makes every window from the recordings by separate
 //! means, [`results`] reads those that arrived over vchan and [`messages`] those that a broker delivered, [`gathered`] puts
 //! them together, [`verify`] compares them, [`figures`] checks that no reading is unaccounted for, [`report`] says it all.
-//! Rims: [`reader`] (the foreign program), [`broker`] (a Mosquitto of our own and its subscriber), [`guests`] and
-//! [`consoles`] (the domains as dom0 sees them), [`on_xen`] (a run in a dom0) and [`in_lab`] (the same in a dom0 under
+//! Rims: [`reader`] (the foreign program), [`guests`] and [`consoles`] (the domains as dom0 sees them), [`on_xen`] (a run in a dom0) and [`in_lab`] (the same in a dom0 under
 //! QEMU). [`args`] checks the command line before anything boots.
 
 pub mod args;
-pub mod broker;
 pub mod command;
 pub mod consoles;
 pub mod error;

@@ -5,6 +5,7 @@
 //! value of the wrong kind, is an error that names the key. A declared name with an upper-case
 //! placeholder after its last dot, such as `unit.COL`, is a family: any key that begins with `unit.`.
 
+mod address;
 mod edge;
 mod kind;
 mod text;
@@ -14,6 +15,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+pub use address::Address;
 pub(crate) use edge::takes;
 pub use edge::{
     Count, DEFAULT_RING, Direction, Edge, EdgeKind, EdgeName, MAX_DOMAIN, MAX_EDGES, MAX_RING,
