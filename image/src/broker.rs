@@ -15,8 +15,6 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::messages::Message;
-
 /// The programs, and the packages of Debian that have them.
 const BROKER: (&str, &str) = ("mosquitto", "mosquitto");
 const SUBSCRIBER: (&str, &str) = ("mosquitto_sub", "mosquitto-clients");
@@ -124,6 +122,17 @@ fn find(program: &str) -> Option<PathBuf> {
     folders
         .map(|folder| folder.join(program))
         .find(|file| file.is_file())
+}
+
+/// A message as it arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Where.
+    pub topic: String,
+    /// Its user property `id`, or nothing.
+    pub id: String,
+    /// What.
+    pub payload: Vec<u8>,
 }
 
 /// A running broker.

@@ -4,6 +4,7 @@
 //!
 //! * [`compile`] calls cargo once per image; [`elf`] strips what it made and refuses what Xen would not boot.
 //! * [`dist`] packs images and tool for a dom0 without Rust.
+//! * [`broker`] runs a Mosquitto on loopback, and a subscriber of any broker.
 //! * [`lab`] boots Xen and a Debian dom0 in QEMU, runs a job there and brings back what it left.
 //! * [`xl`] writes domain configurations and calls `xl`.
 //! * [`demo`] runs the first pipeline on recorded data and checks every result.
@@ -12,6 +13,7 @@
 // Both macros panic where the reader of a pipe has gone.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod broker;
 pub mod compile;
 pub mod demo;
 pub mod dist;

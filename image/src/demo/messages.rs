@@ -9,17 +9,7 @@ use serde::Deserialize;
 
 use super::gathered::{FigureError, Gathered};
 use super::verify::Windows;
-
-/// A message as it arrived.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// Where.
-    pub topic: String,
-    /// Its user property `id`: `BOOT-SEQUENCE`.
-    pub id: String,
-    /// What.
-    pub payload: Vec<u8>,
-}
+use crate::broker::Message;
 
 /// Takes in messages.
 #[derive(Debug, Default)]

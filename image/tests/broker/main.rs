@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use grantflow::demo::broker::{Broker, BrokerError, Heard, Subscriber};
+use grantflow::broker::{Broker, BrokerError, Heard, Subscriber};
 use grantflow::demo::messages::Messages;
 use libtest_mimic::{Arguments, Failed, Trial};
 
