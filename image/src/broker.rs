@@ -1,18 +1,19 @@
-//! A Mosquitto on loopback, outside of everything that is on trial, and a subscriber there that gets every message.
+//! A Mosquitto on loopback, outside of everything that is on trial, and a subscriber of any broker.
 //!
-//! Both are Debian's programs, run with files of their own in a temporary folder. They end when their handle is dropped,
+//! Both are Debian's programs; the broker has files of its own in a temporary folder. They end when their handle is dropped,
 //! and the kernel ends them when the thread that started them does. The broker's queue limits are lifted, so that it drops
 //! nothing on a slow subscriber.
 
 use std::io::{BufRead as _, BufReader, Read};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use stage::params::Address;
 use tempfile::TempDir;
 
 /// The programs, and the packages of Debian that have them.
@@ -21,6 +22,9 @@ const SUBSCRIBER: (&str, &str) = ("mosquitto_sub", "mosquitto-clients");
 
 /// How long a program may take to get ready; far more than it takes.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the broker keeps what a subscriber is to get, should its connection break, in seconds.
+const SESSION_EXPIRY: &str = "600";
 
 /// Why there is no broker or no subscriber.
 #[derive(Debug, thiserror::Error)]
@@ -68,43 +72,65 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// Starts a program and waits for a line that says that it is ready.
     fn start(
-        (program, package): (&'static str, &'static str),
+        program: (&'static str, &'static str),
         arguments: &[&str],
-        is_ready: impl Fn(&str) -> bool,
     ) -> Result<Self, BrokerError> {
-        let path = find(program).ok_or(BrokerError::Missing { program, package })?;
-        // The kernel kills it when its parent ends; and lines come as they are written, not when a buffer is full. A group
-        // of its own: Ctrl-C reaches this tool alone.
-        let mut child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "stdbuf", "-oL"])
-            .arg(path)
+        let failed = |error| BrokerError::Process {
+            program: program.0,
+            error,
+        };
+        let mut child = command(program)?
             .args(arguments)
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .process_group(0)
             .spawn()
-            .map_err(|error| BrokerError::Process { program, error })?;
+            .map_err(failed)?;
         let output = child.stdout.take();
         let (sender, lines) = channel();
-        let running = Self { child, lines };
         if let Some(output) = output {
             thread::spawn(move || {
                 each_line(output, |line| sender.send((Instant::now(), line)).is_ok());
             });
         }
-        let mut said = Vec::new();
-        while let Ok((_, line)) = running.lines.recv_timeout(PATIENCE) {
-            if is_ready(&line) {
-                return Ok(running);
-            }
-            said.push(line);
-        }
-        let said = said.join("; ");
-        Err(BrokerError::NotReady { program, said })
+        Ok(Self { child, lines })
     }
+
+    /// Waits until `is_ready`, as long as the program runs.
+    fn wait(
+        &mut self,
+        program: &'static str,
+        is_ready: impl Fn() -> bool,
+    ) -> Result<(), BrokerError> {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_ready() {
+            let ended = self.child.try_wait();
+            let has_ended = ended
+                .map_err(|error| BrokerError::Process { program, error })?
+                .is_some();
+            if has_ended || Instant::now() > deadline {
+                // Both outlast the program's own end, if it has come to that.
+                let _ = self.child.kill();
+                let said: Vec<String> = self.lines.iter().map(|(_, line)| line).collect();
+                let said = said.join("; ");
+                return Err(BrokerError::NotReady { program, said });
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+}
+
+/// A program that the kernel kills when its parent ends. A group of its own: Ctrl-C reaches this tool alone.
+fn command((program, package): (&'static str, &'static str)) -> Result<Command, BrokerError> {
+    let path = find(program).ok_or(BrokerError::Missing { program, package })?;
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL"])
+        .arg(path)
+        .stdin(Stdio::null())
+        .process_group(0);
+    Ok(command)
 }
 
 fn each_line(output: impl Read, mut each: impl FnMut(String) -> bool) {
@@ -116,7 +142,7 @@ fn each_line(output: impl Read, mut each: impl FnMut(String) -> bool) {
 }
 
 /// Where a program is; Debian has the broker where not everybody's `PATH` leads.
-fn find(program: &str) -> Option<PathBuf> {
+pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
     folders
@@ -165,7 +191,9 @@ impl Broker {
         );
         std::fs::write(&config, text).map_err(failed)?;
         let config = config.display().to_string();
-        let running = Running::start(BROKER, &["-c", &config], |line| line.ends_with(" running"))?;
+        let mut running = Running::start(BROKER, &["-c", &config])?;
+        let is_listening = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+        running.wait(BROKER.0, is_listening)?;
         Ok(Self {
             _running: running,
             _folder: folder,
@@ -173,9 +201,12 @@ impl Broker {
         })
     }
 
-    /// Its port.
-    pub fn port(&self) -> u16 {
-        self.port
+    /// Where it listens.
+    pub fn address(&self) -> Address {
+        Address {
+            host: "127.0.0.1".to_owned(),
+            port: self.port,
+        }
     }
 }
 
@@ -197,27 +228,50 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    /// Subscribes at a broker on loopback, and waits until the broker has granted it.
-    pub fn start(port: u16, filter: &str) -> Result<Self, BrokerError> {
-        let port = port.to_string();
-        // The payload in hexadecimal digits: nothing in it can be taken for the end of a line.
-        let arguments = [
+    /// Subscribes at a broker, and waits until the broker has granted it: from then on every message comes.
+    pub fn start(broker: &Address, filter: &str) -> Result<Self, BrokerError> {
+        let program = SUBSCRIBER.0;
+        let failed = |error| BrokerError::Process { program, error };
+        let (port, id) = (broker.port.to_string(), client_id());
+        let session = [
             "-h",
-            "127.0.0.1",
+            &broker.host,
             "-p",
             &port,
             "-V",
             "5",
+            "-i",
+            &id,
+            "-c",
+            "-x",
+            SESSION_EXPIRY,
             "-q",
             "1",
             "-t",
             filter,
-            "-F",
-            FORMAT,
-            "-d",
         ];
-        let is_ready = |line: &str| line.starts_with("Subscribed ");
-        let running = Running::start(SUBSCRIBER, &arguments, is_ready)?;
+        // Once to have the subscription granted, where the program ends with that; then to go on with its session.
+        let mut granted = command(SUBSCRIBER)?
+            .args(session)
+            .arg("-E")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        let status = wait_for(&mut granted, PATIENCE).map_err(failed)?;
+        if !status.success() {
+            let mut said = String::new();
+            // What it said is only of use if it can be read.
+            let _ = granted
+                .stderr
+                .take()
+                .map(|mut pipe| pipe.read_to_string(&mut said));
+            let said = said.trim().replace('\n', "; ");
+            return Err(BrokerError::NotReady { program, said });
+        }
+        // The payload in hexadecimal digits: nothing in it can be taken for the end of a line.
+        let arguments = [session.as_slice(), &["-F", FORMAT]].concat();
+        let running = Running::start(SUBSCRIBER, &arguments)?;
         Ok(Self { running })
     }
 
@@ -237,6 +291,30 @@ impl Subscriber {
                 Err(RecvTimeoutError::Disconnected) => return Heard::Closed,
             }
         }
+    }
+}
+
+/// Another one at each call, so that no two subscribers of a broker share a session.
+fn client_id() -> String {
+    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+    format!(
+        "grantflow-{:016x}",
+        RandomState::new().build_hasher().finish()
+    )
+}
+
+/// A program's end; one that takes too long is killed.
+fn wait_for(child: &mut Child, patience: Duration) -> std::io::Result<ExitStatus> {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() > deadline {
+            child.kill()?;
+            return child.wait();
+        }
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -286,7 +364,7 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_named_with_its_package() {
-        let error = Running::start(("no-such-program", "some-package"), &[], |_| true).unwrap_err();
+        let error = Running::start(("no-such-program", "some-package"), &[]).unwrap_err();
         assert_eq!(
             error.to_string(),
             "cannot find no-such-program: apt-get install some-package"
@@ -295,14 +373,14 @@ mod tests {
 
     #[test]
     fn a_program_that_ends_before_it_is_ready_is_told_with_what_it_said() {
-        let error = Running::start(("echo", "coreutils"), &["no", "way"], |_| false).unwrap_err();
+        let mut running = Running::start(("echo", "coreutils"), &["no", "way"]).unwrap();
+        let error = running.wait("echo", || false).unwrap_err();
         assert_eq!(error.to_string(), "echo did not get ready: no way");
     }
 
     #[test]
     fn dropping_it_ends_the_program() {
-        let script = "echo ready; exec sleep 3600";
-        let running = Running::start(("sh", "dash"), &["-c", script], |_| true).unwrap();
+        let running = Running::start(("sleep", "coreutils"), &["3600"]).unwrap();
         let process = format!("/proc/{}", running.child.id());
         assert!(std::path::Path::new(&process).exists());
         drop(running);

@@ -9,7 +9,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() {
     let arguments = Arguments::from_args();
-    let missing = match Broker::start().and_then(|broker| Subscriber::start(broker.port(), "#")) {
+    let missing = match Broker::start().and_then(|broker| Subscriber::start(&broker.address(), "#"))
+    {
         Err(error @ BrokerError::Missing { .. }) => {
             eprintln!("{error}: the test of the demo's broker is IGNORED");
             true
@@ -28,9 +29,9 @@ const MESSAGES: u64 = 20;
 
 fn every_message() -> Result<(), Failed> {
     let broker = Broker::start()?;
-    let mut subscriber = Subscriber::start(broker.port(), "grantflow/#")?;
+    let mut subscriber = Subscriber::start(&broker.address(), "grantflow/#")?;
     for sequence in 1..=MESSAGES {
-        publish(broker.port(), sequence)?;
+        publish(broker.address().port, sequence)?;
     }
     let mut messages = Messages::default();
     while messages.counts().messages < MESSAGES {
