@@ -4,6 +4,7 @@
 //! and the kernel ends them when the thread that started them does. The broker's queue limits are lifted, so that it drops
 //! nothing on a slow subscriber.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
@@ -19,6 +20,9 @@ use tempfile::TempDir;
 /// The programs, and the packages of Debian that have them.
 const BROKER: (&str, &str) = ("mosquitto", "mosquitto");
 const SUBSCRIBER: (&str, &str) = ("mosquitto_sub", "mosquitto-clients");
+
+/// What sees to it that a program ends with its parent; part of every Debian.
+const GUARDIAN: &str = "setpriv";
 
 /// How long a program may take to get ready; far more than it takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -124,7 +128,7 @@ impl Running {
 /// A program that the kernel kills when its parent ends. A group of its own: Ctrl-C reaches this tool alone.
 fn command((program, package): (&'static str, &'static str)) -> Result<Command, BrokerError> {
     let path = find(program).ok_or(BrokerError::Missing { program, package })?;
-    let mut command = Command::new("setpriv");
+    let mut command = Command::new(GUARDIAN);
     command
         .args(["--pdeathsig", "KILL"])
         .arg(path)
@@ -232,7 +236,8 @@ impl Subscriber {
     pub fn start(broker: &Address, filter: &str) -> Result<Self, BrokerError> {
         let program = SUBSCRIBER.0;
         let failed = |error| BrokerError::Process { program, error };
-        let (port, id) = (broker.port.to_string(), client_id());
+        let port = broker.port.to_string();
+        let id = format!("grantflow-{}", unique());
         let session = [
             "-h",
             &broker.host,
@@ -294,13 +299,16 @@ impl Subscriber {
     }
 }
 
-/// Another one at each call, so that no two subscribers of a broker share a session.
-fn client_id() -> String {
-    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-    format!(
-        "grantflow-{:016x}",
-        RandomState::new().build_hasher().finish()
-    )
+/// The programs of a [`Subscriber`], with their names, as far as they are installed: what a machine that is to have one needs.
+pub fn subscriber_programs() -> Vec<(&'static str, PathBuf)> {
+    let found = [SUBSCRIBER.0, GUARDIAN].map(|name| find(name).map(|path| (name, path)));
+    found.into_iter().flatten().collect()
+}
+
+/// Another word at each call, so that no two clients of a broker get into each other's way.
+pub fn unique() -> String {
+    let number = RandomState::new().build_hasher().finish();
+    format!("{number:016x}")
 }
 
 /// A program's end; one that takes too long is killed.

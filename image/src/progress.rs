@@ -79,6 +79,23 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// A count with a comma before every three digits.
+pub struct Thousands(pub u64);
+
+impl fmt::Display for Thousands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        let mut text = String::new();
+        for (index, digit) in digits.chars().enumerate() {
+            if index > 0 && (digits.len() - index).is_multiple_of(3) {
+                text.push(',');
+            }
+            text.push(digit);
+        }
+        f.pad(&text)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,5 +118,13 @@ mod tests {
         assert_eq!(Bytes(1023).to_string(), "1023 B");
         assert_eq!(Bytes(1024).to_string(), "1.0 KiB");
         assert_eq!(format!("{:>10}", Bytes(74_000_000)), "  70.6 MiB");
+    }
+
+    #[test]
+    fn counts_are_grouped_by_thousands() {
+        let texts: Vec<String> = [0, 999, 1_000, 1_234_567]
+            .map(|n| Thousands(n).to_string())
+            .into();
+        assert_eq!(texts, ["0", "999", "1,000", "1,234,567"]);
     }
 }

@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use stage::params::FromParam as _;
+use stage::params::{Address, FromParam as _};
 
 use super::recompute::{self, CsvError, Series};
-use super::stages::{FLOW_SERIES, Pipeline, Recordings, WEATHER_SERIES, names};
+use super::stages::{FLOW_SERIES, Outlet, Pipeline, Recordings, WEATHER_SERIES, names};
 use super::verify::Windows;
+use crate::broker;
+use crate::lab;
 use crate::workspace::Workspace;
+
+/// The port of MQTT without TLS.
+const PORT: u16 = 1883;
 
 /// Where the demo runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -22,9 +27,10 @@ pub enum Target {
 
 /// What `grantflow demo` is told.
 ///
-/// Two sensors replay recordings, an aggregator makes windows of them, and dom0 reads the windows with Debian's
-/// vchan-socket-proxy. Every window is recomputed from the recordings; the last line is `verified N of N windows`,
-/// or the run fails. `grantflow images` builds what it boots.
+/// Two sensors replay recordings, an aggregator makes windows of them, and a gateway publishes the windows at an MQTT
+/// broker, where a subscriber gets them. Without a broker dom0 reads them from the vchan with Debian's
+/// vchan-socket-proxy. Every window is recomputed from the recordings; the last line is `verified N of N windows`, or
+/// the run fails. `grantflow images` builds what it boots.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Recording for the flow sensor: CSV, a time column and one value column
@@ -40,6 +46,19 @@ pub struct Args {
     /// Where to run
     #[arg(long, value_enum, default_value_t = Target::Lab)]
     pub target: Target,
+    /// The MQTT 5 broker, as guests and dom0 reach it [default: in the lab a Mosquitto that is started on this
+    /// machine's loopback, with a subscriber beside it; on Xen none]
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = broker_address)]
+    pub broker: Option<Address>,
+    /// No broker in the lab either: read the windows from the vchan, in dom0
+    #[arg(long, conflicts_with = "broker")]
+    pub no_broker: bool,
+    /// How the gateway gets its address: dhcp or A.B.C.D/N[,gw=A.B.C.D][,dns=A.B.C.D]
+    #[arg(long, value_name = "IP", default_value = "dhcp")]
+    pub ip: String,
+    /// The bridge in dom0 that the gateway's network interface joins
+    #[arg(long, value_name = "NAME", default_value = "xenbr0")]
+    pub bridge: String,
     /// Length of a window, aligned to UTC midnight: 30m, 24h, 7d
     #[arg(long, default_value = "24h")]
     pub window: String,
@@ -58,6 +77,10 @@ pub struct Plan {
     pub recordings: Recordings,
     /// The folder of the images.
     pub images: PathBuf,
+    /// The way to a broker, if the results go to one.
+    pub outlet: Option<Outlet>,
+    /// That broker is yet to be started, and gets another port then.
+    pub own_broker: bool,
     /// The stages and edges.
     pub pipeline: Pipeline,
     /// The readings in the recording of each sensor, by the sensor's name.
@@ -121,7 +144,8 @@ impl Args {
             &self.images_folder(),
             "build the images first: grantflow images",
         )?;
-        let pipeline = Pipeline::new(&recordings);
+        let (outlet, own_broker) = self.outlet();
+        let pipeline = Pipeline::new(&recordings, outlet.as_ref());
         for stage in &pipeline.stages {
             present(
                 &stage.kernel(&images),
@@ -132,11 +156,29 @@ impl Args {
         Ok(Plan {
             recordings,
             images,
+            outlet,
+            own_broker,
             pipeline,
             recorded,
             expected,
             timeout,
         })
+    }
+
+    /// The way to a broker, if the results go to one, and whether that broker is yet to be started.
+    fn outlet(&self) -> (Option<Outlet>, bool) {
+        let own = self.target == Target::Lab && !self.no_broker && self.broker.is_none();
+        let broker = match own {
+            true => Some(lab::outside(PORT)),
+            false => self.broker.clone(),
+        };
+        let outlet = broker.map(|broker| Outlet {
+            broker,
+            ip: self.ip.clone(),
+            bridge: self.bridge.clone(),
+            run: broker::unique(),
+        });
+        (outlet, own)
     }
 
     /// The folder that was named, or the one beside this program, where an unpacked archive has it, or the workspace's.
@@ -152,6 +194,11 @@ impl Args {
             .or_else(beside)
             .unwrap_or_else(of_workspace)
     }
+}
+
+fn broker_address(text: &str) -> Result<Address, String> {
+    let hint = "give HOST or HOST:PORT, an IPv6 address with a port in brackets";
+    Address::parse(text, Some(PORT)).ok_or_else(|| hint.to_owned())
 }
 
 /// The length in seconds, where the aggregator takes it: windows begin at midnight, so they divide a day or are days.
@@ -194,6 +241,20 @@ mod tests {
     }
 
     #[test]
+    fn where_results_go_depends_on_the_target_and_can_be_said() {
+        let goes = |line: &[&str]| match args(line).outlet() {
+            (Some(outlet), own) => format!("{} {own}", outlet.broker),
+            (None, own) => format!("dom0 {own}"),
+        };
+        assert_eq!(goes(&[]), "10.0.2.2:1883 true");
+        assert_eq!(goes(&["--no-broker"]), "dom0 false");
+        assert_eq!(goes(&["--target", "xen"]), "dom0 false");
+        assert_eq!(goes(&["--broker", "b.example"]), "b.example:1883 false");
+        let line = ["demo", "--broker", "b:x"];
+        assert!(<Cli as clap::Parser>::try_parse_from(line).is_err());
+    }
+
+    #[test]
     fn a_recording_that_is_not_there_is_named_with_its_option() {
         let error = args(&["--flow", "/no/such.csv"])
             .check()
@@ -211,17 +272,30 @@ mod tests {
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
         write("flow.csv", "Time,flow\n2022-03-20T11:00:00+01:00,1\n")?;
         write("weather.csv", "date,p,t,w\n2010-01-01T01:00:00,1,2,3\n")?;
-        write("sensor.elf", "x")?;
         let path = |name: &str| folder.path().join(name).display().to_string();
-        let (flow, weather, images) = (path("flow.csv"), path("weather.csv"), path(""));
-        let args = args(&["--flow", &flow, "--weather", &weather, "--images", &images]);
-        let error = args.check().unwrap_err().to_string();
+        let args = |target| {
+            let (flow, weather) = (path("flow.csv"), path("weather.csv"));
+            args(&[
+                "--flow",
+                &flow,
+                "--weather",
+                &weather,
+                "--images",
+                &path(""),
+                "--target",
+                target,
+            ])
+        };
+        write("sensor.elf", "x")?;
+        let error = args("xen").check().unwrap_err().to_string();
         assert!(
             error.contains("aggregator.elf: build the images first"),
             "{error}"
         );
         write("aggregator.elf", "x")?;
-        assert_eq!(args.check()?.expected.len(), 4);
+        assert_eq!(args("xen").check()?.expected.len(), 4);
+        let error = args("lab").check().unwrap_err().to_string();
+        assert!(error.contains("gateway.elf: build"), "{error}");
         Ok(())
     }
 }

@@ -10,10 +10,10 @@ use crate::progress::Progress;
 pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
     let progress = Progress::new();
     let plan = args.check().map_err(Failure::input)?;
-    if args.target == Target::Lab {
-        return in_lab::run(&plan, json, &progress);
-    }
-    let report = on_xen::run(&plan, &progress)?;
+    let report = match args.target {
+        Target::Lab => in_lab::run(&plan, &progress)?,
+        Target::Xen => on_xen::run(&plan, &progress)?,
+    };
     if json {
         output::line(serde_json::to_string_pretty(&report)?)?;
     } else {

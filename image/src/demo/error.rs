@@ -1,7 +1,10 @@
 //! Why the demo could not be run to its end.
 
+use super::gathered::FigureError;
+use super::messages::MessageError;
 use super::reader::ReaderError;
 use super::results::ResultsError;
+use crate::broker::BrokerError;
 use crate::xl::{BootInputError, ConfigError, GuardError, StoreError, XlError};
 
 /// Why the demo could not be run to its end. Wrong results are no error: they stand in the report.
@@ -28,6 +31,15 @@ pub enum DemoError {
     /// What arrived are no results.
     #[error(transparent)]
     Results(#[from] ResultsError),
+    /// What the broker delivered are no results.
+    #[error(transparent)]
+    Messages(#[from] MessageError),
+    /// What the broker delivered is not all of a window.
+    #[error(transparent)]
+    Figure(#[from] FigureError),
+    /// There is no broker or no subscriber.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
     /// A file of the run.
     #[error("cannot write or read the demo's files; is the disk full?")]
     Files(#[source] std::io::Error),
@@ -35,7 +47,7 @@ pub enum DemoError {
     #[error("cannot watch for Ctrl-C: {0}")]
     Signals(String),
     /// The pipeline has no edge to dom0.
-    #[error("no stage writes to dom0")]
+    #[error("no stage writes to dom0 or to a broker")]
     NoResultEdge,
     /// The user asked to stop.
     #[error("stopped by a signal; the demo's domains are destroyed")]
@@ -67,10 +79,8 @@ pub enum DemoError {
         /// What the stages said last.
         said: String,
     },
-    /// The foreign reader saw a close before the end of the stream.
-    #[error(
-        "the vchan to dom0 closed after {have} of {all} windows, without an end of stream:{said}"
-    )]
+    /// The foreign reader saw a close before the end of the stream, or the subscriber ended.
+    #[error("the results broke off after {have} of {all} windows, without an end of stream:{said}")]
     CutShort {
         /// Windows that arrived.
         have: usize,

@@ -77,6 +77,16 @@ pub fn edges(pipeline: &Pipeline, counters: &[Counters], dom0: Received) -> Vec<
     pipeline.edges.iter().map(join).collect()
 }
 
+/// A counter that a stage keeps beside those of every stage; 0 if it has none of the name.
+pub fn own(counters: &Counters, key: &str) -> u64 {
+    let mut pairs = counters
+        .own
+        .split(' ')
+        .filter_map(|pair| pair.split_once('='));
+    let value = pairs.find_map(|(known, value)| (known == key).then_some(value));
+    value.and_then(|value| value.parse().ok()).unwrap_or(0)
+}
+
 /// Every balance that does not hold, as a line for a person; none when all is well.
 ///
 /// * A stage: readings in = used + dropped; in = what its edges delivered; out = what stands on each output.
@@ -187,11 +197,12 @@ mod tests {
 
     /// A run in which everything adds up: 10 flow and 30 weather readings make 12 result records.
     fn run() -> (Pipeline, Vec<Counters>) {
-        let pipeline = Pipeline::new(&Recordings {
+        let recordings = Recordings {
             flow: "f".into(),
             weather: "w".into(),
             window: "24h".into(),
-        });
+        };
+        let pipeline = Pipeline::new(&recordings, None);
         let aggregator = vec![
             edge(Direction::In, "flow", 10, 100),
             edge(Direction::In, "weather", 30, 300),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use stage::boot::Boot;
-use stage::counters::{Counters, STAGE_NODE};
+use stage::counters::{Counters, OWN_NODE, STAGE_NODE};
 use stage::params::Direction;
 
 use super::consoles;
@@ -95,12 +95,17 @@ impl<'t, T: Tools> Guests<'t, T> {
             let names = store.list(&format!("{base}/{folder}"))?;
             nodes.extend(names.into_iter().map(|name| format!("{folder}/{name}")));
         }
+        // Not every stage has some of its own.
+        nodes.push(OWN_NODE.to_owned());
         let mut counters = Counters::default();
         for node in nodes {
             let path = format!("{base}/{node}");
-            let text = store
-                .read(&path)?
-                .ok_or_else(|| DemoError::NoCounters(path.clone()))?;
+            let Some(text) = store.read(&path)? else {
+                if node == OWN_NODE {
+                    continue;
+                }
+                return Err(DemoError::NoCounters(path));
+            };
             counters
                 .absorb(&node, &text)
                 .map_err(|error| DemoError::BadCounters { path, text, error })?;

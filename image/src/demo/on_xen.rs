@@ -13,10 +13,10 @@ use super::args::Plan;
 use super::error::DemoError;
 use super::figures;
 use super::guests::Guests;
-use super::reader::{ForeignReader, Heard};
+use super::published::BrokerReport;
 use super::report::{BootReport, EdgeReport, Report, StageReport};
-use super::results::{Arrived, Results};
-use super::stages::{EdgePlan, End, RESULT_EDGE, StagePlan};
+use super::sink::{Came, Delivery, Sink};
+use super::stages::{EdgePlan, End, StagePlan};
 use super::verify;
 use crate::lab::signals;
 use crate::progress::Progress;
@@ -25,11 +25,11 @@ use crate::xl::{Boot, DomId, Domain, DomainGuard, SystemTools, XenStore, Xl};
 /// How long one call of `xl` or of a xenstore program may take; building a domain takes seconds under emulation.
 const CALL_PATIENCE: Duration = Duration::from_secs(120);
 
-/// Silence after which the foreign reader is made to look at its ring, and the domains are looked after.
+/// Silence after which the far end is nudged and the domains are looked after.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// How long the foreign reader may take to end after the end of the stream.
-const READER_END: Duration = Duration::from_secs(10);
+/// The same where the results come from a broker, which says nothing when they end.
+const BROKER_SILENCE: Duration = Duration::from_millis(500);
 
 /// How long the stages may take to end after the end of the stream.
 const STAGES_END: Duration = Duration::from_secs(60);
@@ -80,66 +80,44 @@ struct Created {
     took: Duration,
 }
 
-/// Removes the foreign reader's keys, which it leaves behind when it is killed.
-struct Keys<'t>(&'t SystemTools, DomId);
-
-impl Drop for Keys<'_> {
-    fn drop(&mut self) {
-        // The keys of a domain that is gone harm nobody: no message is worth hiding the one that matters.
-        let _ = XenStore::new(&self.0.for_cleanup()).remove(&ForeignReader::keys(self.1));
-    }
-}
-
 impl Demo<'_> {
     fn run(&self) -> Result<Report, DemoError> {
         let begin = Instant::now();
         let stages = &self.plan.pipeline.stages;
         let mut created = Vec::with_capacity(stages.len());
-        let mut reading = None;
+        let mut sink = self.plan.outlet.as_ref().map(Sink::broker).transpose()?;
         for (index, stage) in stages.iter().enumerate() {
             let one = self.create(stage)?;
-            if self.writes_results(index) {
-                let keys = Keys(self.tools, one.domain.id);
-                reading = Some((keys, ForeignReader::start(one.domain.id, RESULT_EDGE)?));
+            if self.writes_to_dom0(index) {
+                sink = Some(Sink::vchan(self.tools, one.domain.id)?);
             }
             created.push(one);
         }
-        let (_keys, mut reader) = reading.ok_or(DemoError::NoResultEdge)?;
+        let mut sink = sink.ok_or(DemoError::NoResultEdge)?;
         let last_create = begin.elapsed();
         self.introduce(&created)?;
         self.progress
-            .say("the stages know each other; reading the windows from the foreign vchan");
-        let mut results = Results::default();
-        let first = self.receive(&mut reader, &mut results, begin)?;
-        let nudges = self.end_reader(reader, &mut results)?;
+            .say("the stages know each other; waiting for the windows");
+        let first = self.receive(&mut sink, &created, begin)?;
+        let delivery = sink.finish(self.progress)?;
         let ended = self.await_end()?;
         let total = begin.elapsed();
-        let arrived = results.finish()?;
         let counters: Result<Vec<Counters>, _> = created
             .iter()
             .map(|one| self.guests.counters(one.domain.id))
             .collect();
-        self.report(
-            &created,
-            &ended,
-            &counters?,
-            &arrived,
-            Timing {
-                begin,
-                first,
-                last_create,
-                total,
-                nudges,
-            },
-        )
+        let timing = Timing {
+            begin,
+            first,
+            last_create,
+            total,
+        };
+        self.report(&created, &ended, &counters?, &delivery, timing)
     }
 
-    fn writes_results(&self, stage: usize) -> bool {
-        self.plan
-            .pipeline
-            .edges
-            .iter()
-            .any(|edge| edge.from == stage && edge.to == End::Dom0)
+    fn writes_to_dom0(&self, stage: usize) -> bool {
+        let mut edges = self.plan.pipeline.edges.iter();
+        edges.any(|edge| edge.from == stage && edge.to == End::Dom0)
     }
 
     fn create(&self, stage: &StagePlan) -> Result<Created, DemoError> {
@@ -187,42 +165,45 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// Takes in the results up to the end of their stream; returns when the first record was here.
+    /// Takes in the results up to their end; returns when the first record was here.
     fn receive(
         &self,
-        reader: &mut ForeignReader,
-        results: &mut Results,
+        sink: &mut Sink<'_>,
+        created: &[Created],
         begin: Instant,
     ) -> Result<Instant, DemoError> {
         let mut first = None;
         let mut heard = Instant::now();
         let mut said = Instant::now();
-        while !results.ended() {
+        let silence = match sink {
+            Sink::Vchan(_) => SILENCE,
+            Sink::Broker(_) => BROKER_SILENCE,
+        };
+        while !sink.has_ended() {
             if signals::came(self.stop) {
                 return Err(DemoError::Stopped);
             }
             if begin.elapsed() > self.plan.timeout {
-                return Err(self.stuck(results));
+                return Err(self.stuck(sink));
             }
-            match reader.next(Duration::from_millis(200)) {
-                Heard::Bytes(at, bytes) => {
-                    results.absorb(&bytes)?;
-                    if first.is_none() && results.readings() > 0 {
+            match sink.next(Duration::from_millis(200))? {
+                Came::Records(at) => {
+                    if first.is_none() {
                         first = Some(at);
                         self.progress.say("the first record is here");
                     }
                     heard = Instant::now();
                 }
-                Heard::Silence if heard.elapsed() >= SILENCE => {
-                    reader.nudge();
-                    self.check_writer()?;
+                Came::Nothing if heard.elapsed() >= silence => {
+                    sink.nudge();
+                    self.look_after(sink, created)?;
                     heard = Instant::now();
                 }
-                Heard::Silence => {}
-                Heard::Closed => return Err(self.cut_short(results)),
+                Came::Nothing => {}
+                Came::Closed => return Err(self.cut_short(sink)),
             }
             if said.elapsed() >= SILENCE {
-                let (have, all) = (results.windows(), self.plan.expected.len());
+                let (have, all) = (sink.windows(), self.plan.expected.len());
                 self.progress
                     .say(format_args!("{have} of {all} windows are here"));
                 said = Instant::now();
@@ -231,47 +212,24 @@ impl Demo<'_> {
         first.ok_or(DemoError::NoRecord)
     }
 
-    /// Looks after all domains; a writer of results that has ended will not send the end of its stream any more.
-    fn check_writer(&self) -> Result<(), DemoError> {
+    /// Looks after all domains. A gateway that has ended has delivered all it could; a writer to dom0 that has will not send
+    /// the end of its stream any more.
+    fn look_after(&self, sink: &mut Sink<'_>, created: &[Created]) -> Result<(), DemoError> {
         let domains = self.guests.check()?;
-        let ended = |stage: usize| {
-            domains
+        let ended = |(stage, domain): (usize, &Domain)| domain.ended.is_some().then_some(stage);
+        for stage in domains.iter().enumerate().filter_map(ended) {
+            if self.writes_to_dom0(stage) {
+                return Err(DemoError::EndedEarly(self.guests.last_words_of_all()));
+            }
+            let gateway = created
                 .get(stage)
-                .is_some_and(|domain| domain.ended.is_some())
-        };
-        match self
-            .plan
-            .pipeline
-            .edges
-            .iter()
-            .find(|edge| edge.to == End::Dom0 && ended(edge.from))
-        {
-            Some(_) => Err(DemoError::EndedEarly(self.guests.last_words_of_all())),
-            None => Ok(()),
-        }
-    }
-
-    /// Waits for the foreign program's own end. After the end of the stream nothing is lost when it must be killed:
-    /// it waits for an event of the close, which it may have taken for an earlier one.
-    fn end_reader(
-        &self,
-        mut reader: ForeignReader,
-        results: &mut Results,
-    ) -> Result<u32, DemoError> {
-        let deadline = Instant::now() + READER_END;
-        while Instant::now() < deadline {
-            match reader.next(Duration::from_millis(200)) {
-                Heard::Closed => break,
-                Heard::Bytes(_, bytes) => results.absorb(&bytes)?,
-                Heard::Silence => {}
+                .filter(|_| self.plan.pipeline.gateway == Some(stage));
+            if let Some(gateway) = gateway {
+                let counters = self.guests.counters(gateway.domain.id)?;
+                sink.expect(figures::own(&counters, "acknowledged"));
             }
         }
-        let nudges = reader.nudges();
-        if let Err(error) = reader.finish(Duration::from_secs(1)) {
-            self.progress
-                .say(format_args!("the foreign reader: {error}"));
-        }
-        Ok(nudges)
+        Ok(())
     }
 
     /// Waits until every stage has powered off, and returns their domains in the order of the stages.
@@ -299,8 +257,8 @@ impl Demo<'_> {
         }
     }
 
-    fn stuck(&self, results: &Results) -> DemoError {
-        let (have, all) = (results.windows(), self.plan.expected.len());
+    fn stuck(&self, sink: &Sink<'_>) -> DemoError {
+        let (have, all) = (sink.windows(), self.plan.expected.len());
         let seconds = self.plan.timeout.as_secs();
         DemoError::Timeout {
             seconds,
@@ -310,8 +268,8 @@ impl Demo<'_> {
         }
     }
 
-    fn cut_short(&self, results: &Results) -> DemoError {
-        let (have, all) = (results.windows(), self.plan.expected.len());
+    fn cut_short(&self, sink: &Sink<'_>) -> DemoError {
+        let (have, all) = (sink.windows(), self.plan.expected.len());
         DemoError::CutShort {
             have,
             all,
@@ -324,11 +282,11 @@ impl Demo<'_> {
         created: &[Created],
         ended: &[Domain],
         counters: &[Counters],
-        arrived: &Arrived,
+        delivery: &Delivery,
         timing: Timing,
     ) -> Result<Report, DemoError> {
         let pipeline = &self.plan.pipeline;
-        let edges = figures::edges(pipeline, counters, arrived.received);
+        let edges = figures::edges(pipeline, counters, delivery.received);
         let mut stages = Vec::new();
         for (((plan, one), domain), counted) in
             pipeline.stages.iter().zip(created).zip(ended).zip(counters)
@@ -343,7 +301,8 @@ impl Demo<'_> {
             first_record_ms: milliseconds(first),
             first_record_after_create_ms: milliseconds(first.saturating_sub(timing.last_create)),
             total_ms: milliseconds(timing.total),
-            reader_nudges: timing.nudges,
+            reader_nudges: delivery.nudges,
+            broker: None,
             stages,
             edges: edges
                 .iter()
@@ -352,9 +311,17 @@ impl Demo<'_> {
             faults: Vec::new(),
             imbalances: Vec::new(),
         };
-        let imbalances = figures::imbalances(pipeline, &self.plan.recorded, counters, &edges);
+        let mut imbalances = figures::imbalances(pipeline, &self.plan.recorded, counters, &edges);
+        let gateway = pipeline.gateway.and_then(|stage| counters.get(stage));
+        if let (Some(outlet), Some(gateway), Some(counts)) =
+            (&self.plan.outlet, gateway, delivery.counts)
+        {
+            let broker = BrokerReport::new(outlet, gateway, counts);
+            imbalances.extend(broker.imbalances());
+            report.broker = Some(broker);
+        }
         report.judge(
-            &verify::compare(&self.plan.expected, &arrived.windows),
+            &verify::compare(&self.plan.expected, &delivery.windows),
             imbalances,
         );
         Ok(report)
@@ -409,7 +376,6 @@ struct Timing {
     first: Instant,
     last_create: Duration,
     total: Duration,
-    nudges: u32,
 }
 
 fn milliseconds(span: Duration) -> f64 {

@@ -139,7 +139,7 @@ impl ForeignReader {
     }
 
     /// Waits for the end of a program that has closed its output, and says whether it ended well.
-    pub fn finish(mut self, patience: Duration) -> Result<(), ReaderError> {
+    pub fn finish(&mut self, patience: Duration) -> Result<(), ReaderError> {
         let deadline = Instant::now() + patience;
         let status = loop {
             if let Some(status) = self.child.try_wait()? {

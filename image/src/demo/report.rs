@@ -2,19 +2,20 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use stage::boot::Boot;
 
 use super::figures::EdgeFigures;
+use super::published::BrokerReport;
 use super::stages::{End, Pipeline};
 use super::verify::Verdict;
-use crate::progress::Bytes;
+use crate::progress::{Bytes, Thousands};
 
 /// How many wrong windows a person is shown; JSON has them all.
 const FAULTS_SHOWN: usize = 10;
 
 /// One stage.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageReport {
     /// Its name.
     pub name: String,
@@ -57,7 +58,7 @@ pub struct StageReport {
 }
 
 /// How a stage came up; times in microseconds of guest time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootReport {
     /// From its first instruction to its first line.
     pub first_line_us: u64,
@@ -84,7 +85,7 @@ impl From<Boot> for BootReport {
 }
 
 /// One edge.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EdgeReport {
     /// Its name.
     pub name: String,
@@ -134,22 +135,24 @@ impl EdgeReport {
 }
 
 /// A whole run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Windows in the recordings.
     pub windows: usize,
-    /// Windows that arrived over the foreign vchan and are right.
+    /// Windows that arrived, over the foreign vchan or from the broker, and are right.
     pub verified: usize,
     /// Whether all of it is right: windows and balances.
     pub passed: bool,
-    /// From the start of the first `xl create` to the first record in dom0.
+    /// From the start of the first `xl create` to the first record at the far end.
     pub first_record_ms: f64,
-    /// From the end of the last `xl create` to the first record in dom0.
+    /// From the end of the last `xl create` to the first record at the far end.
     pub first_record_after_create_ms: f64,
     /// From the start of the first `xl create` to the end of all stages.
     pub total_ms: f64,
     /// How often the foreign reader had to be made to look at its ring.
     pub reader_nudges: u32,
+    /// What the broker delivered, where the results go to one.
+    pub broker: Option<BrokerReport>,
     /// The stages in the order of their creation.
     pub stages: Vec<StageReport>,
     /// The edges.
@@ -197,6 +200,9 @@ impl fmt::Display for Report {
             Seconds(self.first_record_after_create_ms),
             Seconds(self.total_ms)
         )?;
+        if let Some(broker) = &self.broker {
+            writeln!(f, "{broker}")?;
+        }
         match self.imbalances.as_slice() {
             [] => writeln!(
                 f,
@@ -316,23 +322,6 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// A count with a comma before every three digits.
-struct Thousands(u64);
-
-impl fmt::Display for Thousands {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = self.0.to_string();
-        let mut text = String::new();
-        for (index, digit) in digits.chars().enumerate() {
-            if index > 0 && (digits.len() - index).is_multiple_of(3) {
-                text.push(',');
-            }
-            text.push(digit);
-        }
-        f.pad(&text)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -347,6 +336,7 @@ mod tests {
             first_record_after_create_ms: 120.0,
             total_ms: 4_000.0,
             reader_nudges: 0,
+            broker: None,
             stages: vec![StageReport {
                 name: "weather".into(),
                 domain: "demo-weather".into(),
@@ -460,13 +450,5 @@ mod tests {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
         assert!(text.lines().all(|line| line.len() <= 120), "{text}");
-    }
-
-    #[test]
-    fn counts_are_grouped_by_thousands() {
-        let texts: Vec<String> = [0, 999, 1_000, 1_234_567]
-            .map(|n| Thousands(n).to_string())
-            .into();
-        assert_eq!(texts, ["0", "999", "1,000", "1,234,567"]);
     }
 }

@@ -1,10 +1,12 @@
-//! The pipeline as data: three stages, three edges, and the series that flow through them.
+//! The pipeline as data: its stages, its edges, and the series that flow through them.
 
 use std::path::{Path, PathBuf};
 
+use stage::params::Address;
+
 use crate::xl::{Action, BootInput, XlConfig};
 
-/// The edge from the aggregator to dom0, where a foreign program reads it.
+/// The edge from the aggregator to the gateway, or to dom0, where a foreign program reads it.
 pub const RESULT_EDGE: &str = "windows";
 
 /// The series of the water-flow recording.
@@ -72,8 +74,23 @@ pub struct StagePlan {
     pub image: &'static str,
     /// Its memory in MiB.
     pub memory_mib: u32,
+    /// The bridge that its network interface joins, where it has one.
+    pub bridge: Option<String>,
     /// What it is told at boot.
     pub input: BootInput,
+}
+
+/// The way to a broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlet {
+    /// The broker, as the gateway reaches it.
+    pub broker: Address,
+    /// The gateway's `ip=`.
+    pub ip: String,
+    /// The bridge that the gateway's network interface joins.
+    pub bridge: String,
+    /// What topics and client identifier of this run have in them, so that nobody else's are the same.
+    pub run: String,
 }
 
 /// The whole pipeline.
@@ -83,6 +100,8 @@ pub struct Pipeline {
     pub stages: Vec<StagePlan>,
     /// The edges.
     pub edges: Vec<EdgePlan>,
+    /// The stage that publishes the results, by its place, where one does.
+    pub gateway: Option<usize>,
 }
 
 /// What the pipeline is made from.
@@ -112,6 +131,7 @@ impl StagePlan {
         XlConfig {
             extra,
             ramdisk,
+            bridge: self.bridge.clone(),
             on_poweroff: Action::Preserve,
             on_crash: Action::Preserve,
             ..XlConfig::new(self.domain(), self.kernel(images), self.memory_mib)
@@ -119,48 +139,87 @@ impl StagePlan {
     }
 }
 
+impl Outlet {
+    /// What messages are published below.
+    pub fn topic(&self) -> String {
+        format!("grantflow/demo-{}", self.run)
+    }
+}
+
 impl Pipeline {
-    /// Two sensors that replay the recordings and the aggregator that makes windows of both.
-    pub fn new(recordings: &Recordings) -> Self {
-        let aggregator = StagePlan {
-            name: "aggregator",
-            image: "aggregator",
-            memory_mib: 1,
-            input: BootInput {
-                parameters: owned(&[
-                    ("stage", "aggregator"),
-                    ("in.flow", "?"),
-                    ("in.weather", "?"),
-                    (&format!("out.{RESULT_EDGE}"), "0"),
-                    ("window", &recordings.window),
-                ]),
-                ..BootInput::default()
-            },
+    /// Two sensors that replay the recordings, the aggregator that makes windows of both, and the gateway that publishes
+    /// these where there is a way to a broker.
+    pub fn new(recordings: &Recordings, outlet: Option<&Outlet>) -> Self {
+        let mut stages = Vec::new();
+        let mut add = |stage| {
+            stages.push(stage);
+            stages.len() - 1
         };
-        Self {
-            stages: vec![
+        let gateway = outlet.map(|outlet| add(gateway(outlet)));
+        let aggregator = add(aggregator(&recordings.window, gateway.is_some()));
+        let flow = add(sensor("flow", 1, &recordings.flow, &FLOW_SERIES));
+        let weather = add(sensor("weather", 2, &recordings.weather, &WEATHER_SERIES));
+        let edge = |name, from, to| EdgePlan { name, from, to };
+        let edges = vec![
+            edge("flow", flow, End::Stage(aggregator)),
+            edge("weather", weather, End::Stage(aggregator)),
+            edge(
+                RESULT_EDGE,
                 aggregator,
-                sensor("flow", 1, &recordings.flow, &FLOW_SERIES),
-                sensor("weather", 2, &recordings.weather, &WEATHER_SERIES),
-            ],
-            edges: vec![
-                EdgePlan {
-                    name: "flow",
-                    from: 1,
-                    to: End::Stage(0),
-                },
-                EdgePlan {
-                    name: "weather",
-                    from: 2,
-                    to: End::Stage(0),
-                },
-                EdgePlan {
-                    name: RESULT_EDGE,
-                    from: 0,
-                    to: End::Dom0,
-                },
-            ],
+                gateway.map_or(End::Dom0, End::Stage),
+            ),
+        ];
+        Self {
+            stages,
+            edges,
+            gateway,
         }
+    }
+}
+
+/// The gateway to a broker.
+fn gateway(outlet: &Outlet) -> StagePlan {
+    let parameters = owned(&[
+        ("stage", "gateway"),
+        (&format!("in.{RESULT_EDGE}"), "?"),
+        ("broker", &outlet.broker.to_string()),
+        ("topic", &format!("{}/{{series}}", outlet.topic())),
+        ("client-id", &format!("grantflow-demo-{}", outlet.run)),
+        ("ip", &outlet.ip),
+    ]);
+    StagePlan {
+        name: "gateway",
+        image: "gateway",
+        memory_mib: 8,
+        bridge: Some(outlet.bridge.clone()),
+        input: BootInput {
+            parameters,
+            ..BootInput::default()
+        },
+    }
+}
+
+/// The aggregator of both recordings.
+fn aggregator(window: &str, has_reader: bool) -> StagePlan {
+    let parameters = owned(&[
+        ("stage", "aggregator"),
+        ("in.flow", "?"),
+        ("in.weather", "?"),
+        (
+            &format!("out.{RESULT_EDGE}"),
+            if has_reader { "?" } else { "0" },
+        ),
+        ("window", window),
+    ]);
+    StagePlan {
+        name: "aggregator",
+        image: "aggregator",
+        memory_mib: 1,
+        bridge: None,
+        input: BootInput {
+            parameters,
+            ..BootInput::default()
+        },
     }
 }
 
@@ -184,6 +243,7 @@ fn sensor(name: &'static str, memory_mib: u32, data: &Path, series: &[SeriesInfo
         name,
         image: "sensor",
         memory_mib,
+        bridge: None,
         input,
     }
 }
@@ -199,40 +259,52 @@ fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 mod tests {
     use super::*;
 
-    fn pipeline() -> Pipeline {
-        Pipeline::new(&Recordings {
+    fn pipelines() -> [Pipeline; 2] {
+        let recordings = Recordings {
             flow: "/d/flow.csv".into(),
             weather: "/d/w.csv".into(),
             window: "24h".into(),
-        })
+        };
+        let outlet = Outlet {
+            broker: Address {
+                host: "10.0.2.2".into(),
+                port: 1883,
+            },
+            ip: "dhcp".into(),
+            bridge: "xenbr0".into(),
+            run: "1f".into(),
+        };
+        [None, Some(&outlet)].map(|outlet| Pipeline::new(&recordings, outlet))
+    }
+
+    fn written(stage: &StagePlan) -> Result<String, Box<dyn std::error::Error>> {
+        let boot = stage.input.prepare(Path::new("/nowhere"))?;
+        let config = stage.config(Path::new("/images"), boot.extra, boot.ramdisk);
+        Ok(config.render()?)
     }
 
     #[test]
     fn every_edge_is_a_parameter_at_each_end_that_is_a_stage() {
-        let Pipeline { stages, edges } = pipeline();
-        let has = |stage: usize, key: String| {
-            stages[stage]
-                .input
-                .parameters
-                .iter()
-                .any(|(k, _)| *k == key)
-        };
-        for edge in edges {
-            assert!(has(edge.from, format!("out.{}", edge.name)), "{edge:?}");
-            match edge.to {
-                End::Stage(reader) => assert!(has(reader, format!("in.{}", edge.name)), "{edge:?}"),
-                End::Dom0 => assert_eq!(edge.name, RESULT_EDGE),
+        for Pipeline { stages, edges, .. } in pipelines() {
+            let has = |stage: usize, key: String| {
+                let mut parameters = stages[stage].input.parameters.iter();
+                parameters.any(|(k, _)| *k == key)
+            };
+            for edge in edges {
+                assert!(has(edge.from, format!("out.{}", edge.name)), "{edge:?}");
+                match edge.to {
+                    End::Stage(reader) => {
+                        assert!(has(reader, format!("in.{}", edge.name)), "{edge:?}");
+                        assert!(reader < edge.from, "readers come first: {edge:?}");
+                    }
+                    End::Dom0 => assert_eq!(edge.name, RESULT_EDGE),
+                }
             }
         }
     }
 
     #[test]
     fn the_weather_sensor_reads_as_written_by_hand() -> Result<(), Box<dyn std::error::Error>> {
-        let weather = &pipeline().stages[2];
-        let boot = weather.input.prepare(Path::new("/nowhere"))?;
-        let text = weather
-            .config(Path::new("/images"), boot.extra, boot.ramdisk)
-            .render()?;
         let expected = r#"name = "demo-weather"
 type = "pv"
 kernel = "/images/sensor.elf"
@@ -243,7 +315,27 @@ extra = "stage=weather out.weather=? rate=max name.1=pressure unit.1=hPa name.2=
 on_poweroff = "preserve"
 on_crash = "preserve"
 "#;
-        assert_eq!(text, expected);
+        assert_eq!(written(&pipelines()[0].stages[2])?, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn the_gateway_is_the_one_stage_with_a_network() -> Result<(), Box<dyn std::error::Error>> {
+        let [plain, published] = pipelines();
+        assert_eq!((plain.gateway, published.gateway), (None, Some(0)));
+        let expected = r#"name = "demo-gateway"
+type = "pv"
+kernel = "/images/gateway.elf"
+memory = 8
+vcpus = 1
+extra = "stage=gateway in.windows=? broker=10.0.2.2:1883 topic=grantflow/demo-1f/{series} client-id=grantflow-demo-1f ip=dhcp"
+vif = ["bridge=xenbr0"]
+on_poweroff = "preserve"
+on_crash = "preserve"
+"#;
+        assert_eq!(written(&published.stages[0])?, expected);
+        let mut others = plain.stages.iter().chain(&published.stages[1..]);
+        assert!(others.all(|stage| stage.bridge.is_none()));
         Ok(())
     }
 }

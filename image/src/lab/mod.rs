@@ -29,3 +29,13 @@ pub use back::Stream;
 pub use error::LabError;
 pub use job::Job;
 pub use run::{Outcome, pass_on, run};
+
+use stage::params::Address;
+
+/// A port on this machine's loopback, as dom0 and the guests reach it: QEMU's user network sees to that.
+pub fn outside(port: u16) -> Address {
+    Address {
+        host: "10.0.2.2".to_owned(),
+        port,
+    }
+}

@@ -42,6 +42,8 @@ pub struct XlConfig {
     pub extra: String,
     /// The module, where the image needs one.
     pub ramdisk: Option<PathBuf>,
+    /// The bridge that its network interface joins, where it has one.
+    pub bridge: Option<String>,
     /// What happens when the domain powers off.
     pub on_poweroff: Action,
     /// What happens when the domain crashes.
@@ -77,6 +79,9 @@ pub enum ConfigError {
         /// The character.
         character: char,
     },
+    /// Not a name that a bridge can have.
+    #[error("`{0}` is no bridge: its name has 1 to 15 letters, digits, `.`, `_` or `-`")]
+    Bridge(String),
     /// A path that is not UTF-8.
     #[error("`{0}` is not a path in UTF-8: rename it")]
     PathNotText(PathBuf),
@@ -91,6 +96,7 @@ impl XlConfig {
             memory_mib,
             extra: String::new(),
             ramdisk: None,
+            bridge: None,
             on_poweroff: Action::Destroy,
             on_crash: Action::Preserve,
         }
@@ -122,6 +128,12 @@ impl XlConfig {
         if !self.extra.is_empty() {
             line(&mut text, "extra", &self.extra)?;
         }
+        if let Some(bridge) = &self.bridge {
+            if !bridge_is_valid(bridge) {
+                return Err(ConfigError::Bridge(bridge.clone()));
+            }
+            let _ = writeln!(text, "vif = [\"bridge={bridge}\"]");
+        }
         line(&mut text, "on_poweroff", self.on_poweroff.word())?;
         line(&mut text, "on_crash", self.on_crash.word())?;
         Ok(text)
@@ -133,9 +145,17 @@ fn name_is_valid(name: &str) -> bool {
     (1..=63).contains(&name.len())
         && !name.starts_with('-')
         && name.bytes().any(|b| b.is_ascii_alphabetic())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        && is_plain(name)
+}
+
+/// Whether an interface can have the name (IFNAMSIZ, if.h), and `xl` will not take it for more than a name.
+fn bridge_is_valid(name: &str) -> bool {
+    (1..=15).contains(&name.len()) && is_plain(name)
+}
+
+fn is_plain(name: &str) -> bool {
+    name.bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 fn path_text(path: &Path) -> Result<&str, ConfigError> {
@@ -221,6 +241,19 @@ on_crash = "preserve"
             .render()
             .is_ok()
         );
+    }
+
+    #[test]
+    fn an_interface_joins_a_bridge_and_nothing_else_is_taken_for_one() {
+        let on = |bridge: &str| XlConfig {
+            bridge: Some(bridge.to_owned()),
+            ..sensor()
+        };
+        let text = on("xenbr0").render().unwrap_or_default();
+        assert!(text.contains("vif = [\"bridge=xenbr0\"]\n"), "{text}");
+        for name in ["", "a,script=x", "a\"]", "sixteen-letters-"] {
+            assert_eq!(on(name).render(), Err(ConfigError::Bridge(name.to_owned())));
+        }
     }
 
     #[test]

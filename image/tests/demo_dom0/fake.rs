@@ -59,6 +59,14 @@ tail -c +1001 "$FAKE/results"
 . "$FAKE/reader"
 "#;
 
+/// Once its subscription is granted, prints the messages that the gateway's counters speak of.
+const SUBSCRIBER: &str = r#"
+case "$*" in *" -E") exit 0 ;; esac
+echo "$*" >"$FAKE/subscriber-arguments"
+cat "$FAKE/messages"
+exec sleep 3600
+"#;
+
 /// The dom0.
 pub struct Dom0 {
     folder: tempfile::TempDir,
@@ -79,13 +87,14 @@ impl Dom0 {
             ("xenstore-list", XENSTORE_LIST),
             ("xenstore-rm", XENSTORE_RM),
             ("vchan-socket-proxy", PROXY),
+            ("mosquitto_sub", SUBSCRIBER),
         ];
         for (name, script) in programs {
             let file = dom0.path(&format!("bin/{name}"));
             fs::write(&file, format!("#!/bin/sh\n{script}"))?;
             fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
         }
-        for image in ["sensor", "aggregator"] {
+        for image in ["sensor", "aggregator", "gateway"] {
             dom0.write(&format!("images/{image}.elf"), "ELF")?;
         }
         dom0.write("reader", "exit 0\n")?;

@@ -1,6 +1,7 @@
 //! The demo as a whole program, in a dom0 made of shell scripts: what it asks of Xen, what it accepts, what it leaves.
 
 mod fake;
+mod published;
 
 use std::fs;
 use std::path::PathBuf;
@@ -114,31 +115,27 @@ impl Scene {
 
 const ALL: [&str; 3] = ["demo-aggregator", "demo-flow", "demo-weather"];
 
+/// The records of a window: the figure's name and its value.
+fn figures(window: &Window) -> impl Iterator<Item = (&'static str, f64)> {
+    let missing = window.missing.map(|missing| ("missing", missing as f64));
+    [
+        ("count", window.count as f64),
+        ("mean", window.mean),
+        ("min", window.min),
+        ("max", window.max),
+        ("stddev_pop", window.deviation),
+        ("flagged", window.flagged as f64),
+    ]
+    .into_iter()
+    .chain(missing)
+}
+
 /// The bytes in which an aggregator sends windows.
 fn encode(windows: &Windows) -> Outcome<Vec<u8>> {
     let mut queue = PackQueue::new(400);
     for (WindowKey { series, start }, window) in windows {
         let time = Timestamp::from_seconds(*start).ok_or("a stamp out of range")?;
-        let Window {
-            count,
-            missing,
-            mean,
-            min,
-            max,
-            deviation,
-            flagged,
-        } = *window;
-        let figures = [
-            ("count", Some(count as f64)),
-            ("mean", Some(mean)),
-            ("min", Some(min)),
-            ("max", Some(max)),
-            ("stddev_pop", Some(deviation)),
-            ("missing", missing.map(|missing| missing as f64)),
-            ("flagged", Some(flagged as f64)),
-        ];
-        for (figure, value) in figures {
-            let Some(value) = value else { continue };
+        for (figure, value) in figures(window) {
             queue.push(&Reading::number(&format!("{series}:{figure}"), time, value))?;
         }
     }
@@ -276,7 +273,7 @@ fn a_vchan_that_closes_early_fails_with_what_the_stages_said() -> Outcome {
     assert_eq!(output.status.code(), Some(1));
     let complaint = complained(&output);
     assert!(
-        complaint.contains("closed after 8 of 8 windows, without an end of stream"),
+        complaint.contains("results broke off after 8 of 8 windows, without an end of stream"),
         "{complaint}"
     );
     assert!(
