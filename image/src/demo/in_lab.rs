@@ -11,7 +11,7 @@ use super::messages::Messages;
 use super::report::Report;
 use super::stages::Outlet;
 use super::verify;
-use crate::broker::{self, Broker, Heard, Subscriber};
+use crate::broker::{Broker, Heard, Subscriber};
 use crate::failure::Failure;
 use crate::lab::{self, Job};
 use crate::progress::Progress;
@@ -132,10 +132,10 @@ fn job(plan: &Plan, outlet: Option<&Outlet>) -> Result<Job, Failure> {
         for (name, image) in images {
             job.file(&format!("images/{name}.elf"), &image)?;
         }
-        for (name, path) in outlet.iter().flat_map(|_| broker::subscriber_programs()) {
-            job.program(&format!("bin/{name}"), &path)?;
+        match outlet {
+            Some(_) => lab::fixtures::subscriber(job),
+            None => Ok(()),
         }
-        Ok(())
     };
     let own: &Path = &std::env::current_exe()?;
     job.program("grantflow", own).map_err(Failure::failed)?;

@@ -12,6 +12,7 @@ use super::job::{self, Job};
 use super::parts::{self, Parts};
 use super::scenarios::{self, Reader, Scenario};
 use super::{error::LabError, fixtures, qemu, run, shell};
+use crate::broker::{Broker, BrokerError};
 use crate::dist;
 use crate::failure::Failure;
 use crate::output;
@@ -228,6 +229,7 @@ fn test(
     fixtures::images(&mut job, workspace).map_err(by_blame)?;
     fixtures::data(&mut job, workspace)?;
     fixtures::c_programs(&mut job, workspace, scratch.path(), progress)?;
+    let broker = outside_broker(&mut job, progress)?;
     let archive = dist::archive(workspace).map_err(Failure::failed)?;
     job.bytes("dist.tar.gz", 0o644, &archive);
     job.folder("lab", &fixtures::scenario_folder(workspace))?;
@@ -242,6 +244,7 @@ fn test(
         let to = if json { Stream::Stderr } else { Stream::Stdout };
         run::pass_on(to, reader.take(bytes).as_bytes());
     });
+    drop(broker);
     let summary = reader.summary(chosen.len());
     if json {
         output::line(format_args!(
@@ -259,5 +262,25 @@ fn test(
             "{failed} of {} scenarios failed",
             chosen.len()
         ))),
+    }
+}
+
+/// A broker on this machine's loopback for as long as the scenarios run, and in dom0 the file `outside/broker` that says where
+/// it is. Without one, which is said aloud, scenarios that want it skip themselves.
+fn outside_broker(job: &mut Job, progress: &Progress) -> Result<Option<Broker>, Failure> {
+    match Broker::start() {
+        Ok(broker) => {
+            let address = super::outside(broker.address().port).to_string();
+            job.bytes("outside/broker", 0o644, address.as_bytes());
+            fixtures::subscriber(job)?;
+            Ok(Some(broker))
+        }
+        Err(error @ BrokerError::Missing { .. }) => {
+            progress.say(format_args!(
+                "{error}: scenarios that want a broker outside will be skipped"
+            ));
+            Ok(None)
+        }
+        Err(error) => Err(Failure::failed(error)),
     }
 }

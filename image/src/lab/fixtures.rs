@@ -7,6 +7,7 @@ use std::process::Command;
 use super::error::LabError;
 use super::job::Job;
 use super::parts::Parts;
+use crate::broker;
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 
@@ -46,6 +47,14 @@ pub fn data(job: &mut Job, workspace: &Workspace) -> Result<(), LabError> {
 pub fn examples(job: &mut Job, workspace: &Workspace) -> Result<(), LabError> {
     for path in files(&workspace.root.join("image/examples"), "cfg") {
         job.file(&format!("examples/{}.cfg", stem(&path)), &path)?;
+    }
+    Ok(())
+}
+
+/// Adds what a subscriber of a broker needs, at `bin/`, as far as it is installed here.
+pub fn subscriber(job: &mut Job) -> Result<(), LabError> {
+    for (name, path) in broker::subscriber_programs() {
+        job.program(&format!("bin/{name}"), &path)?;
     }
     Ok(())
 }
