@@ -9,7 +9,7 @@ PROPTEST_CASES ?= 20000
 .PHONY: help images demo lab test dist soak clean tools
 
 help:
-	@echo 'make demo     recorded sensor data through three unikernels on a real Xen, every result checked'
+	@echo 'make demo     recorded sensor data through four unikernels on a real Xen to a broker, every result checked'
 	@echo 'make images   build the unikernel images into target/images'
 	@echo 'make lab      a shell in dom0 of a Xen under QEMU, with the images at hand'
 	@echo 'make test     every test: on the host, then in the lab'

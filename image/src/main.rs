@@ -28,7 +28,7 @@ enum Command {
     /// Boot a real Xen with a Debian dom0 in QEMU and run things there
     #[command(subcommand)]
     Lab(lab::command::LabCommand),
-    /// Run recorded sensor data through three unikernels and check every result
+    /// Run recorded sensor data through a pipeline of unikernels, to a broker, and check every result
     Demo(demo::Args),
     /// Pack tool, images, recordings and sample configurations into one archive for a dom0 without Rust
     Dist(dist::Args),
