@@ -31,7 +31,11 @@ impl<'t, T: Tools> Guests<'t, T> {
             let domain = all.iter().find(|domain| domain.name == *name);
             let domain = domain.ok_or_else(|| DemoError::Vanished(name.clone()))?;
             if let Some(reason) = domain.ended.filter(|reason| !reason.is_orderly()) {
-                let said = self.last_words(&[name]);
+                let mut said = self.last_words(&[name]);
+                // A domain without a stack cannot say so itself.
+                if let Some(crash) = Xl::new(self.tools).crash(domain.id) {
+                    let _ = write!(said, "\n    Xen: {crash}");
+                }
                 return Err(DemoError::Crashed {
                     name: name.clone(),
                     reason: reason.to_string(),

@@ -3,11 +3,13 @@
 //! * [`config`] turns a domain's description into the text `xl create` reads.
 //! * [`boot`] decides whether the parameters of an image travel on the command line or in its module.
 //! * [`toolstack`] calls `xl` and reads `xl list`; [`guard`] destroys what was created, whatever happens.
+//! * [`crash`] says where a domain was that Xen had to end itself.
 //! * [`store`] reads and writes xenstore.
 //! * [`tools`] is the rim: programs are run behind one small trait, so that all else is tested without Xen.
 
 pub mod boot;
 pub mod config;
+pub mod crash;
 pub mod guard;
 pub mod store;
 pub mod tools;
@@ -15,6 +17,7 @@ pub mod toolstack;
 
 pub use boot::{Boot, BootInput, BootInputError};
 pub use config::{Action, ConfigError, XlConfig};
+pub use crash::Crash;
 pub use guard::{DomainGuard, GuardError};
 pub use store::{StoreError, XenStore};
 pub use tools::{SystemTools, ToolError, Tools};

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use super::crash::Crash;
 use super::tools::{ToolError, Tools};
 
 /// A domain's number; 0 is dom0 (`domid_t`, xen.h).
@@ -128,6 +129,12 @@ impl<'t, T: Tools> Xl<'t, T> {
     pub fn list(&self) -> Result<Vec<Domain>, XlError> {
         let output = self.tools.run("xl", &["list", "-v"])?;
         parse_list(&String::from_utf8_lossy(&output))
+    }
+
+    /// Where a domain was when Xen ended it, if Xen has logged that (`xl dmesg`).
+    pub fn crash(&self, domain: DomId) -> Option<Crash> {
+        let log = self.tools.run("xl", &["dmesg"]).ok()?;
+        Crash::find(&String::from_utf8_lossy(&log), domain)
     }
 
     /// The domain of a name.

@@ -25,6 +25,7 @@ case "$1" in
     file=$(grep -l "^[^ ]* $2 " "$FAKE"/domains/*) || { echo "Domain $2:Non-existant domain" >&2; exit 1; }
     rm "$file"
     echo "destroy $(basename "$file")" >>"$FAKE/log" ;;
+  dmesg) cat "$FAKE/dmesg" 2>/dev/null || true ;;
   *) echo "xl: unknown $1" >&2; exit 1 ;;
 esac
 "#;

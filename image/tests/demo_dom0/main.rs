@@ -288,6 +288,9 @@ fn a_vchan_that_closes_early_fails_with_what_the_stages_said() -> Outcome {
 fn a_stage_that_crashed_ends_the_wait() -> Outcome {
     let scene = Scene::new()?;
     scene.dom0.write("end.demo-flow", "---sc- 0.1 0001 3 -")?;
+    let log = "(XEN) Domain 2 (vcpu#0) crashed on cpu#1:\n(XEN) RIP: e033:[<0000000000334faa>]\n\
+               (XEN) rsp: 0000000000359fe0 r8: 0\n(XEN) cr2: 0000000000359fe8\n";
+    scene.dom0.write("dmesg", log)?;
     scene.dom0.write("results", [])?;
     scene.dom0.write("reader", "exec sleep 3600\n")?;
     let output = scene.demo().output()?;
@@ -295,6 +298,10 @@ fn a_stage_that_crashed_ends_the_wait() -> Outcome {
     let complaint = complained(&output);
     assert!(
         complaint.contains("domain demo-flow ended with `crash`"),
+        "{complaint}"
+    );
+    assert!(
+        complaint.contains("Xen: stack overflow at 0x334faa"),
         "{complaint}"
     );
     assert_eq!(scene.destroyed()?, ALL);
