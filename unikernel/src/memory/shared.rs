@@ -124,7 +124,7 @@ impl Shared {
 
     fn range(&self, offset: usize, len: usize) -> *mut u8 {
         assert!(offset <= self.len && len <= self.len - offset);
-        VirtAddr::new(self.start.as_u64() + offset as u64).as_mut_ptr()
+        self.start.as_mut_ptr::<u8>().wrapping_add(offset)
     }
 }
 
