@@ -124,19 +124,6 @@ impl Executor {
     }
 }
 
-/// Lets the other tasks that are ready run once.
-pub fn yield_now() -> impl Future<Output = ()> {
-    let mut yielded = false;
-    poll_fn(move |cx| {
-        if yielded {
-            return Poll::Ready(());
-        }
-        yielded = true;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-}
-
 /// Runs two futures until one of them ends; the other is dropped. The first one is asked first.
 pub async fn first<R>(one: impl Future<Output = R>, other: impl Future<Output = R>) -> R {
     let mut one = pin!(one);

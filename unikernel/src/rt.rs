@@ -2,13 +2,14 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use core::pin::pin;
 use core::time::Duration;
 
-use stage::runner::Companion;
+use stage::runner::{Companion, first, yield_now};
 use stage::{Plan, Stage};
 
 use crate::boot::StartInfo;
-use crate::executor::{Executor, Spawner, first, yield_now};
+use crate::executor::{Executor, Spawner};
 use crate::host::XenHost;
 use crate::hypercall::{ShutdownReason, shutdown};
 use crate::lifecycle::Orders;
@@ -285,10 +286,8 @@ async fn fail(store: &Client, message: &str) -> ShutdownReason {
 
 /// Waits, for a bounded time, until xenstore has taken what was written last: requests are answered in order.
 async fn farewell(store: &Client) {
-    let answered = async {
-        let _ = store.read("domid").await;
-    };
-    first(answered, time::sleep_until(time::now() + FAREWELL)).await;
+    let patience = time::sleep_until(time::now() + FAREWELL);
+    first(pin!(store.read("domid")), pin!(patience)).await;
 }
 
 fn end(reason: ShutdownReason) -> ! {

@@ -10,7 +10,7 @@ use core::{
 };
 
 use super::{connection::Connection, error::Broken};
-use crate::executor::yield_now;
+use stage::runner::yield_now;
 
 /// Bytes read at once, on the stack.
 const READ_CHUNK: usize = 256;

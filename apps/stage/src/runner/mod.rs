@@ -23,7 +23,7 @@ mod stage;
 
 pub use companion::{Beside, Companion};
 pub use host::{Events, Host, OpenError, Reader, Writer};
-pub use signal::first;
+pub use signal::{first, yield_now};
 pub use stage::{RunError, run, run_beside};
 
 use core::time::Duration;

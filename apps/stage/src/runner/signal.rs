@@ -42,8 +42,8 @@ impl Signal {
     }
 }
 
-/// Lets the other tasks run.
-pub(super) fn yield_now() -> impl Future<Output = ()> {
+/// Lets the other tasks that are ready run.
+pub fn yield_now() -> impl Future<Output = ()> {
     let mut yielded = false;
     poll_fn(move |context| {
         if core::mem::replace(&mut yielded, true) {
