@@ -140,8 +140,8 @@ impl Port {
 
     /// Waits until [`Self::event_count`] is no longer `seen`. A task that is polled for another reason goes on waiting here, so
     /// that a time limit around the wait is not begun anew by whatever else the task does.
-    pub async fn wait(&self, seen: u64) {
-        poll_fn(|cx| {
+    pub fn wait(&self, seen: u64) -> impl Future<Output = ()> {
+        poll_fn(move |cx| {
             let mut ports = PORTS.lock();
             match self.state(&mut ports) {
                 Some(state) if state.events == seen => {
@@ -157,7 +157,6 @@ impl Port {
                 _ => Poll::Ready(()),
             }
         })
-        .await;
     }
 
     /// Ends every wait on this port as an event would.

@@ -7,16 +7,17 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
-use core::pin::Pin;
+use core::future::poll_fn;
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll, ready};
 use core::time::Duration;
 
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use stage::counters::Counters;
-use stage::runner::{Events, Host, OpenError, Reader, Writer};
+use stage::runner::{Events, Host, OpenError, Reader, Writer, first};
 use stage::state::State;
 use stage::{Edge, EdgeName, Peer, Timestamp};
 
-use crate::executor::first;
 use crate::lifecycle::Orders;
 use crate::time::Waiting;
 use crate::vchan::{
@@ -83,15 +84,14 @@ impl XenHost {
         let mut pause = RETRY_FIRST;
         loop {
             let domain = peer.domain(&self.waiting).await?;
-            let attempt = async {
-                let waiting = complain(edge.name.as_str(), domain);
-                Some(first(make(self, edge, domain), waiting).await)
+            let made = {
+                let making = pin!(make(self, edge, domain));
+                let complaint = pin!(complain(edge.name, domain));
+                let changed = pin!(peer.changed());
+                let renamed = pin!(first(changed, complaint));
+                first(making, renamed).await
             };
-            let renamed = async {
-                peer.changed().await;
-                None
-            };
-            match first(attempt, renamed).await {
+            match made {
                 Some(Ok(endpoint)) => {
                     let (reader, writer) = endpoint.split();
                     return Ok(Channel {
@@ -134,8 +134,9 @@ impl XenHost {
             let endpoint = Endpoint::offer(&meeting, OfferOptions::from(layout))
                 .await
                 .map_err(|error| Failure::passing(&error))?;
-            self.waiting
-                .during(endpoint.connected())
+            let _wait = self.waiting.begin();
+            endpoint
+                .connected()
                 .await
                 .map_err(|error| Failure::passing(&error))?;
             Ok(endpoint)
@@ -174,7 +175,7 @@ type Make = for<'a> fn(&'a XenHost, &'a Edge, u16) -> Making<'a>;
 type Making<'a> = Pin<Box<dyn Future<Output = Result<Endpoint<Meeting>, Failure>> + 'a>>;
 
 /// Says after a while that the peer is still not there. Never ready.
-async fn complain<T>(edge: &str, peer: u16) -> T {
+async fn complain(edge: EdgeName, peer: u16) {
     time::sleep_until(time::now() + PATIENCE).await;
     let absent = if domain_exists(peer) {
         "has not come yet"
@@ -215,10 +216,9 @@ struct NamedPeer {
     store: Client,
     path: String,
     watch: Listening,
-    /// The first look at the value, asked for together with the watch.
-    first_look: Option<Request<Vec<u8>>>,
-    /// The watch has fired and the value was not yet read again: kept here, since a wait may be dropped in between.
-    stale: bool,
+    /// A look at the value, under way: kept here, since a wait may be dropped in between. The first one is asked for together
+    /// with the watch.
+    look: Option<Request<Vec<u8>>>,
     current: Option<(u16, u32)>,
 }
 
@@ -231,10 +231,9 @@ impl PeerSource {
                 let path = format!("grantflow/peer/{}", edge.name);
                 Self::Named(NamedPeer {
                     watch: store.watch(&path).into(),
-                    first_look: Some(store.read(&path)),
+                    look: Some(store.read(&path)),
                     store: store.clone(),
                     path,
-                    stale: false,
                     current: None,
                 })
             }
@@ -247,55 +246,55 @@ impl PeerSource {
             Self::Fixed(id) => return Ok(*id),
             Self::Named(named) => named,
         };
-        if named.current.is_none() {
-            // The first look is our own time.
-            named.look_again().await.map_err(store_error)?;
-        }
+        let mut wait = None;
         loop {
             if let Some((id, _)) = named.current {
                 return Ok(id);
             }
-            let look = waiting.during(named.look_again());
-            look.await.map_err(store_error)?;
+            poll_fn(|cx| named.poll_look(cx))
+                .await
+                .map_err(store_error)?;
+            // The first look is our own time.
+            wait.get_or_insert_with(|| waiting.begin());
         }
     }
 
     /// Waits until dom0 names another peer, or another generation of it. Without xenstore nobody is named any more.
-    async fn changed(&mut self) {
-        match self {
-            Self::Fixed(_) => core::future::pending().await,
-            Self::Named(named) => {
-                let before = named.current;
-                while named.current == before {
-                    if named.look_again().await.is_err() {
-                        core::future::pending::<()>().await;
-                    }
+    fn changed(&mut self) -> impl Future<Output = ()> {
+        let mut named = match self {
+            Self::Fixed(_) => None,
+            Self::Named(named) => Some((named.current, named)),
+        };
+        poll_fn(move |cx| {
+            let Some((before, named)) = &mut named else {
+                return Poll::Pending;
+            };
+            while named.current == *before {
+                if ready!(named.poll_look(cx)).is_err() {
+                    return Poll::Pending;
                 }
             }
-        }
+            Poll::Ready(())
+        })
     }
 }
 
 impl NamedPeer {
-    async fn look_again(&mut self) -> Result<(), xenstore::Error> {
-        // The first look does not use up the watch's first event: a change that came after the look may be merged with it.
-        let value = match &mut self.first_look {
-            Some(request) => request.await,
-            None => {
-                if !self.stale {
-                    self.watch.changed().await?;
-                    self.stale = true;
-                }
-                self.store.read(&self.path).await
-            }
-        };
-        let current = match value {
+    /// Reads the value anew once it may have changed. The first look does not use up the watch's first event: a change that came
+    /// after the look may be merged with it.
+    fn poll_look(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), xenstore::Error>> {
+        if self.look.is_none() {
+            ready!(self.watch.poll_changed(cx))?;
+        }
+        let look = self.look.get_or_insert_with(|| self.store.read(&self.path));
+        let value = ready!(Pin::new(look).poll(cx));
+        self.look = None;
+        self.current = match value {
             Ok(value) => parse_peer(&value),
             Err(xenstore::Error::Store(Errno::ENOENT | Errno::EACCES)) => None,
-            Err(error) => return Err(error),
+            Err(error) => return Poll::Ready(Err(error)),
         };
-        (self.current, self.stale, self.first_look) = (current, false, None);
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -359,25 +358,21 @@ impl ErrorType for Channel {
 impl Read for Channel {
     async fn read(&mut self, out: &mut [u8]) -> Result<usize, ChannelError> {
         let Self { reader, peer, .. } = self;
-        let read = async { reader.read(out).await.map_err(ChannelError::Read) };
-        let changed = async {
-            peer.changed().await;
-            Err(ChannelError::PeerChanged)
-        };
         // The ring is asked first: bytes that had arrived come before the news.
-        first(read, changed).await
+        match first(pin!(reader.read(out)), pin!(peer.changed())).await {
+            Some(count) => count.map_err(ChannelError::Read),
+            None => Err(ChannelError::PeerChanged),
+        }
     }
 }
 
 impl Write for Channel {
     async fn write(&mut self, data: &[u8]) -> Result<usize, ChannelError> {
         let Self { writer, peer, .. } = self;
-        let write = async { writer.write(data).await.map_err(ChannelError::Write) };
-        let changed = async {
-            peer.changed().await;
-            Err(ChannelError::PeerChanged)
-        };
-        first(write, changed).await
+        match first(pin!(writer.write(data)), pin!(peer.changed())).await {
+            Some(count) => count.map_err(ChannelError::Write),
+            None => Err(ChannelError::PeerChanged),
+        }
     }
 
     async fn flush(&mut self) -> Result<(), ChannelError> {
@@ -429,16 +424,16 @@ impl Host for XenHost {
         Timestamp::from_nanos(i64::try_from(time::unix().as_nanos()).unwrap_or(i64::MAX))
     }
 
-    async fn sleep_until(&self, deadline: Duration) {
-        time::sleep_until(self.started + deadline).await;
+    fn sleep_until(&self, deadline: Duration) -> impl Future<Output = ()> {
+        time::sleep_until(self.started + deadline)
     }
 
-    async fn open_input(&self, edge: &Edge) -> Result<Channel, OpenError> {
-        self.open(edge, Self::accept).await
+    fn open_input(&self, edge: &Edge) -> impl Future<Output = Result<Channel, OpenError>> {
+        self.open(edge, Self::accept)
     }
 
-    async fn open_output(&self, edge: &Edge) -> Result<Channel, OpenError> {
-        self.open(edge, Self::connect).await
+    fn open_output(&self, edge: &Edge) -> impl Future<Output = Result<Channel, OpenError>> {
+        self.open(edge, Self::connect)
     }
 
     fn set_state(&self, state: &State) {
@@ -460,12 +455,12 @@ impl Host for XenHost {
         memory::heap_stats().high_water as u64
     }
 
-    async fn console_line(&self, line: &str) {
-        console::write_line(line).await;
+    fn console_line(&self, line: &str) -> impl Future<Output = ()> {
+        console::write_line(line)
     }
 
-    async fn stop_requested(&self) {
-        self.orders.stop().await;
+    fn stop_requested(&self) -> impl Future<Output = ()> {
+        self.orders.stop()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Orders of the toolstack: `xl shutdown` and `xl reboot`, given in `control/shutdown` (`docs/misc/xenstore-paths.pandoc`).
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
+use core::future::poll_fn;
 
 use crate::hypercall::ShutdownReason;
 use crate::xenstore::{Client, Error, Listening};
@@ -10,30 +11,8 @@ const SHUTDOWN: &str = "control/shutdown";
 /// The watch on the toolstack's orders.
 pub struct Orders {
     store: Client,
-    watch: Cell<Option<Listening>>,
+    watch: RefCell<Listening>,
     reason: Cell<ShutdownReason>,
-}
-
-/// The watch, lent to the future that waits for an order, and given back when that is dropped.
-struct Lent<'a> {
-    home: &'a Cell<Option<Listening>>,
-    // An option, so that drop can hand it back.
-    watch: Option<Listening>,
-}
-
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        self.home.set(self.watch.take());
-    }
-}
-
-impl Lent<'_> {
-    async fn changed(&mut self) -> Result<(), Error> {
-        match &mut self.watch {
-            Some(watch) => watch.changed().await,
-            None => Ok(()),
-        }
-    }
 }
 
 impl Orders {
@@ -44,7 +23,7 @@ impl Orders {
             drop(store.write(feature, "1"));
         }
         Self {
-            watch: Cell::new(Some(store.watch(SHUTDOWN).into())),
+            watch: RefCell::new(store.watch(SHUTDOWN).into()),
             store: store.clone(),
             reason: Cell::new(ShutdownReason::Poweroff),
         }
@@ -63,19 +42,7 @@ impl Orders {
         }
     }
 
-    fn lend(&self) -> Option<Lent<'_>> {
-        let watch = self.watch.take()?;
-        Some(Lent {
-            home: &self.watch,
-            watch: Some(watch),
-        })
-    }
-
     async fn listen(&self) -> Result<(), Error> {
-        let Some(mut watch) = self.lend() else {
-            // Lent to another future already: that one gets the order.
-            return core::future::pending().await;
-        };
         loop {
             // Read before the wait: a future that was dropped may have taken the news of an order with it.
             let order = self.store.read(SHUTDOWN).await.unwrap_or_default();
@@ -83,7 +50,8 @@ impl Orders {
                 self.reason.set(reason);
                 return self.store.write(SHUTDOWN, "").await;
             }
-            watch.changed().await?;
+            // Borrowed while it is polled alone: of several futures that wait, the one that asked last is told.
+            poll_fn(|cx| self.watch.borrow_mut().poll_changed(cx)).await?;
         }
     }
 }

@@ -160,12 +160,13 @@ impl Drop for Place {
 }
 
 /// Sleeps until monotonic time `deadline`.
-pub async fn sleep_until(deadline: Duration) {
-    let place = Place::new();
-    poll_fn(|cx| {
+pub fn sleep_until(deadline: Duration) -> impl Future<Output = ()> {
+    let mut place = None;
+    poll_fn(move |cx| {
         if now() >= deadline {
             return Poll::Ready(());
         }
+        let place = place.get_or_insert_with(Place::new);
         let mut sleepers = SLEEPERS.lock();
         sleepers.retain(|sleeper| sleeper.number != place.0);
         sleepers.push(Sleeper {
@@ -175,7 +176,6 @@ pub async fn sleep_until(deadline: Duration) {
         });
         Poll::Pending
     })
-    .await;
 }
 
 /// Wakes those whose deadline has come; the next deadline of the others.
@@ -210,24 +210,20 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Runs `future`, and counts the time until it ends or is dropped.
-    pub async fn during<R>(&self, future: impl Future<Output = R>) -> R {
+    /// Counts the time until what this returns is dropped.
+    pub fn begin(&self) -> Wait<'_> {
         if self.waits.get() == 0 {
             self.since.set(now());
         }
         self.waits.set(self.waits.get() + 1);
-        let _wait = Wait(self);
-        future.await
+        Wait(self)
     }
 
-    /// Runs `future`, a request to xenstore from when it is made to its answer.
-    pub async fn answer<R>(&self, future: impl Future<Output = R>) -> R {
-        let start = now();
-        let result = future.await;
-        let took = now().saturating_sub(start);
+    /// Counts the answer, just now, to a request that was made to xenstore at the time `asked`.
+    pub fn answered(&self, asked: Duration) {
+        let took = now().saturating_sub(asked);
         let shortest = self.answer.get().map_or(took, |least| least.min(took));
         self.answer.set(Some(shortest));
-        result
     }
 
     /// The shortest answer: a longer one may have waited until this domain had time for it.
@@ -241,7 +237,9 @@ impl Waiting {
     }
 }
 
-struct Wait<'a>(&'a Waiting);
+/// A wait under way; it ends when this is dropped.
+#[must_use = "a wait that is dropped has ended"]
+pub struct Wait<'a>(&'a Waiting);
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {

@@ -5,15 +5,16 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::pin::pin;
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 pub use ::vchan::*;
 
 use ::vchan::platform::{Access, EventChannel, Keys, Rendezvous, SharedMemory, Wake};
+use stage::runner::first;
 
 use crate::events::{Port, PortError};
-use crate::executor::first;
 use crate::grants::{GrantError, Granted, Mapped};
 use crate::memory::Shared;
 use crate::time::{self, Waiting};
@@ -185,15 +186,12 @@ impl EventChannel for Port {
     }
 
     async fn wait(&self, seen: u64) -> Wake {
-        let event = async {
-            Port::wait(self, seen).await;
-            Wake::Event
-        };
-        let heartbeat = async {
-            time::sleep_until(time::now() + HEARTBEAT).await;
-            Wake::Heartbeat
-        };
-        first(event, heartbeat).await
+        let event = pin!(Port::wait(self, seen));
+        let heartbeat = pin!(time::sleep_until(time::now() + HEARTBEAT));
+        match first(event, heartbeat).await {
+            Some(()) => Wake::Event,
+            None => Wake::Heartbeat,
+        }
     }
 
     fn wake(&self) {
@@ -255,6 +253,7 @@ impl Rendezvous for Meeting {
         ];
         // One round trip and no transaction, which edges made side by side would break for one another: xenstored does them in
         // this order, and a client that can read `ring-ref` finds `event-channel` there.
+        let asked = time::now();
         let keys = [(self.event_channel(), port), (self.ring_ref(), ring_ref)];
         let requests = keys.map(|(path, value)| {
             [
@@ -262,27 +261,24 @@ impl Rendezvous for Meeting {
                 self.store.set_perms(&path, &permissions),
             ]
         });
-        let answer = async {
-            for request in requests.into_iter().flatten() {
-                request.await?;
-            }
-            Ok(published)
-        };
-        self.waiting.answer(answer).await
+        for request in requests.into_iter().flatten() {
+            request.await?;
+        }
+        self.waiting.answered(asked);
+        Ok(published)
     }
 
     async fn keys(&self) -> Result<Keys<Vec<u8>>, Error> {
         // Submitted together; the watch comes first, so that no change falls between it and the reading.
         let mut watch = Listening::from(self.store.watch(&self.base));
-        // Its first event, which tells only that it is there, is left for the loop: a change that came after this look may be
-        // merged with it.
-        let mut found = self.waiting.answer(self.read_keys().answer()).await?;
+        // Its first event, which tells only that it is there, is not used up before the first look: a change that came after
+        // that may be merged with it.
         loop {
-            if let Some(keys) = found {
+            if let Some(keys) = self.read_keys().await? {
                 return Ok(keys);
             }
-            self.waiting.during(watch.changed()).await?;
-            found = self.waiting.answer(self.read_keys().answer()).await?;
+            let _wait = self.waiting.begin();
+            watch.changed().await?;
         }
     }
 
@@ -300,31 +296,20 @@ impl Rendezvous for Meeting {
     }
 }
 
-/// Both keys, asked for in one round trip.
-struct KeyRequests {
-    ring_ref: xenstore::Request<Vec<u8>>,
-    event_channel: xenstore::Request<Vec<u8>>,
-}
-
 impl Meeting {
-    fn read_keys(&self) -> KeyRequests {
-        KeyRequests {
-            ring_ref: self.store.read(&self.ring_ref()),
-            event_channel: self.store.read(&self.event_channel()),
-        }
-    }
-}
-
-impl KeyRequests {
-    /// The keys; `None` while one is missing, or not yet readable for us.
-    async fn answer(self) -> Result<Option<Keys<Vec<u8>>>, Error> {
+    /// The keys, asked for in one round trip; `None` while one is missing, or not yet readable for us.
+    async fn read_keys(&self) -> Result<Option<Keys<Vec<u8>>>, xenstore::Error> {
         let missing = |answer: Result<Vec<u8>, xenstore::Error>| match answer {
             Ok(value) => Ok(Some(value)),
             Err(xenstore::Error::Store(Errno::ENOENT | Errno::EACCES)) => Ok(None),
             Err(error) => Err(error),
         };
-        let ring_ref = missing(self.ring_ref.await)?;
-        let event_channel = missing(self.event_channel.await)?;
+        let asked = time::now();
+        let ring_ref = self.store.read(&self.ring_ref());
+        let event_channel = self.store.read(&self.event_channel());
+        let ring_ref = missing(ring_ref.await)?;
+        let event_channel = missing(event_channel.await)?;
+        self.waiting.answered(asked);
         Ok(ring_ref
             .zip(event_channel)
             .map(|(ring_ref, event_channel)| Keys {

@@ -22,7 +22,7 @@ use core::{
     future::{Future, poll_fn},
     ops::Deref,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use super::{
@@ -334,12 +334,14 @@ impl Watch {
     /// path of the last of these changes, relative if the watched path is. Changes merge into one while nobody waits,
     /// so read what you need anew each time rather than trust the path. May be dropped and called again at will.
     pub fn changed(&mut self) -> impl Future<Output = Result<String, Error>> {
-        poll_fn(|cx| {
-            let (change, _replaced) = with(&self.shared, |connection| {
-                connection.poll_watch(self.token, cx.waker())
-            });
-            change
-        })
+        poll_fn(|cx| self.poll_changed(cx))
+    }
+
+    fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<Result<String, Error>> {
+        let (change, _replaced) = with(&self.shared, |connection| {
+            connection.poll_watch(self.token, cx.waker())
+        });
+        change
     }
 }
 
@@ -366,13 +368,20 @@ impl From<Request<Watch>> for Listening {
 
 impl Listening {
     /// As [`Watch::changed`]; fails where the watch was refused.
-    pub async fn changed(&mut self) -> Result<(), Error> {
-        if let Self::Asked(request) = self {
-            *self = Self::Watching(request.await?);
-        }
-        if let Self::Watching(watch) = self {
-            watch.changed().await?;
-        }
-        Ok(())
+    pub fn changed(&mut self) -> impl Future<Output = Result<(), Error>> {
+        poll_fn(|cx| self.poll_changed(cx))
+    }
+
+    /// [`changed`](Self::changed), for a future that is written out.
+    pub(crate) fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let watch = match self {
+            Self::Asked(request) => {
+                let watch = ready!(Pin::new(request).poll(cx))?;
+                *self = Self::Watching(watch);
+                return self.poll_changed(cx);
+            }
+            Self::Watching(watch) => watch,
+        };
+        watch.poll_changed(cx).map_ok(drop)
     }
 }
