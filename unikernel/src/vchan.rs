@@ -254,14 +254,14 @@ impl Rendezvous for Meeting {
         // One round trip and no transaction, which edges made side by side would break for one another: xenstored does them in
         // this order, and a client that can read `ring-ref` finds `event-channel` there.
         let asked = time::now();
-        let keys = [(self.event_channel(), port), (self.ring_ref(), ring_ref)];
-        let requests = keys.map(|(path, value)| {
-            [
-                self.store.write(&path, format!("{value}")),
-                self.store.set_perms(&path, &permissions),
-            ]
-        });
-        for request in requests.into_iter().flatten() {
+        let paths = [self.event_channel(), self.ring_ref()];
+        let requests = [
+            self.store.write(&paths[0], format!("{port}")),
+            self.store.set_perms(&paths[0], &permissions),
+            self.store.write(&paths[1], format!("{ring_ref}")),
+            self.store.set_perms(&paths[1], &permissions),
+        ];
+        for request in requests {
             request.await?;
         }
         self.waiting.answered(asked);

@@ -1,6 +1,6 @@
 //! The task that moves a connection's bytes over a [`Transport`].
 
-use alloc::{rc::Rc, vec::Vec};
+use alloc::rc::Rc;
 use core::{
     cell::RefCell,
     fmt,
@@ -47,17 +47,15 @@ pub(super) type Shared = Rc<RefCell<Connection>>;
 
 /// Runs `action` on the connection, then wakes whom it made ready: after the borrow, for a woken task may call back in.
 pub(super) fn with<R>(shared: &Shared, action: impl FnOnce(&mut Connection) -> R) -> R {
-    let (result, woken) = {
-        let mut connection = shared.borrow_mut();
-        (action(&mut connection), connection.take_woken())
-    };
-    wake_all(woken);
+    let result = action(&mut shared.borrow_mut());
+    wake(shared);
     result
 }
 
-/// Not inlined: one copy serves every action.
+/// Wakes those whose reply or event has come. Not inlined: one copy serves every action.
 #[inline(never)]
-fn wake_all(woken: Vec<Waker>) {
+fn wake(shared: &Shared) {
+    let woken = shared.borrow_mut().take_woken();
     woken.into_iter().for_each(Waker::wake);
 }
 
