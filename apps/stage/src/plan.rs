@@ -29,14 +29,13 @@ impl<'a> Plan<'a> {
     /// there is none).
     pub fn new<S: Stage>(command: &'a [u8], module: &'static [u8]) -> Result<Self, SetupError> {
         let network = if S::NETWORK { NETWORK } else { &[] };
-        let declared = COMMON.iter().chain(network).chain(S::PARAMETERS);
-        Self::read(command, module, declared.collect(), S::EDGES)
+        Self::read(command, module, &[COMMON, network, S::PARAMETERS], S::EDGES)
     }
 
     fn read(
         command: &'a [u8],
         module: &'static [u8],
-        declared: Vec<&'static Parameter>,
+        declared: &[&'static [Parameter]],
         kinds: &[EdgeKind],
     ) -> Result<Self, SetupError> {
         let module = Module::parse(module)?;
@@ -46,7 +45,11 @@ impl<'a> Plan<'a> {
             }
             None => "",
         };
-        let params = Params::parse_layers(&[in_module, command_line(command)?], declared)?;
+        let mut all = Vec::new();
+        for parameters in declared {
+            all.extend(*parameters);
+        }
+        let params = Params::parse_layers(&[in_module, command_line(command)?], all)?;
         let plan = Self {
             inputs: params.edges(Direction::In)?,
             outputs: params.edges(Direction::Out)?,

@@ -139,32 +139,35 @@ impl<'a> Params<'a> {
         texts: &[&'a str],
         declared: impl IntoIterator<Item = &'static Parameter>,
     ) -> Result<Self, ParamError> {
-        let params = Self {
+        let mut params = Self {
             given: Vec::new(),
             declared: declared.into_iter().collect(),
         };
-        params.take_layers(texts)
+        for text in texts {
+            params.take_layer(text)?;
+        }
+        Ok(params)
     }
 
-    fn take_layers(mut self, texts: &[&'a str]) -> Result<Self, ParamError> {
-        for text in texts {
-            let mut layer: Vec<(&str, &str)> = Vec::new();
-            for pair in text::pairs(text) {
-                let (key, value) = pair?;
-                self.check(key, value)?;
-                if layer.iter().any(|(known, _)| *known == key) {
-                    return Err(ParamProblem::Twice {
-                        key: key.to_owned(),
-                    }
-                    .into());
+    fn take_layer(&mut self, text: &'a str) -> Result<(), ParamError> {
+        let mut layer: Vec<(&str, &str)> = Vec::new();
+        let mut rest = text.trim_ascii_start();
+        while !rest.is_empty() {
+            let (key, value, after) = text::pair(rest)?;
+            self.check(key, value)?;
+            if layer.iter().any(|(known, _)| *known == key) {
+                return Err(ParamProblem::Twice {
+                    key: key.to_owned(),
                 }
-                layer.push((key, value));
+                .into());
             }
-            self.given
-                .retain(|(key, _)| !layer.iter().any(|(later, _)| later == key));
-            self.given.append(&mut layer);
+            layer.push((key, value));
+            rest = after.trim_ascii_start();
         }
-        Ok(self)
+        self.given
+            .retain(|(key, _)| !layer.iter().any(|(later, _)| later == key));
+        self.given.append(&mut layer);
+        Ok(())
     }
 
     fn check(&self, key: &str, value: &str) -> Result<(), ParamError> {

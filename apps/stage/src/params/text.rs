@@ -4,23 +4,8 @@ use alloc::borrow::ToOwned;
 
 use super::{ParamError, ParamProblem};
 
-/// The pairs of a text, in order.
-pub(super) fn pairs(text: &str) -> impl Iterator<Item = Result<(&str, &str), ParamError>> {
-    let mut rest = text;
-    core::iter::from_fn(move || {
-        rest = rest.trim_ascii_start();
-        if rest.is_empty() {
-            return None;
-        }
-        let pair = pair(rest);
-        // After an error there is no telling where the next pair begins.
-        rest = pair.as_ref().map_or("", |(_, _, after)| after);
-        Some(pair.map(|(key, value, _)| (key, value)))
-    })
-}
-
 /// The pair that `text` begins with, and what follows it.
-fn pair(text: &str) -> Result<(&str, &str, &str), ParamError> {
+pub(super) fn pair(text: &str) -> Result<(&str, &str, &str), ParamError> {
     let space = |text: &str| {
         let at = text.bytes().position(|b| b.is_ascii_whitespace());
         at.unwrap_or(text.len())

@@ -205,24 +205,20 @@ impl<'a, H: Host> Board<'a, H> {
         let mut stage = outputs.counters.clone();
         stage.heap_high_water = self.host.heap_high_water();
         let counters = self.counters.borrow();
-        let edges = self
-            .edges
-            .iter()
-            .zip(counters.iter())
-            .map(|(edge, counters)| {
-                let (direction, name, counters) = (edge.direction, edge.name, counters.clone());
-                NamedEdgeCounters {
-                    direction,
-                    name,
-                    counters,
-                }
+        let mut queues = outputs.edges.iter();
+        let mut edges = Vec::with_capacity(self.edges.len());
+        for (edge, counters) in self.edges.iter().zip(counters.iter()) {
+            let mut counters = counters.clone();
+            if edge.direction == Direction::Out
+                && let Some(queue) = queues.next()
+            {
+                counters.readings = queue.readings();
+            }
+            edges.push(NamedEdgeCounters {
+                direction: edge.direction,
+                name: edge.name,
+                counters,
             });
-        let mut edges: Vec<_> = edges.collect();
-        let ours = edges
-            .iter_mut()
-            .filter(|edge| edge.direction == Direction::Out);
-        for (edge, queue) in ours.zip(&outputs.edges) {
-            edge.counters.readings = queue.readings();
         }
         let mut text = String::new();
         own(&mut text);

@@ -82,7 +82,10 @@ pub(super) async fn console<H: Host>(board: &Board<'_, H>) {
 
 /// Writes lines; `None` if the stage was told to stop and nobody takes them.
 async fn print<H: Host>(board: &Board<'_, H>, text: &str) -> Option<()> {
-    for line in text.lines() {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let line;
+        (line, rest) = rest.split_once('\n').unwrap_or((rest, ""));
         let out_of_patience = async {
             board.changed.until(|| board.is_stopped()).await;
             board

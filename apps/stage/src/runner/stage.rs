@@ -55,7 +55,7 @@ async fn start<S: Stage, H: Host, C: Companion<S>>(
     companion: C,
 ) -> Result<Counters, RunError> {
     let function = RefCell::new(plan.build::<S>()?);
-    let edges: Vec<Edge> = plan.inputs.iter().chain(&plan.outputs).cloned().collect();
+    let edges: Vec<Edge> = [plan.inputs.as_slice(), plan.outputs.as_slice()].concat();
     let outputs = Outputs::new(plan.outputs.iter().map(super::buffer_size));
     let board = Board::new(host, &edges, outputs);
     let outcome = work(&board, &function, plan.inputs.len(), companion).await;
