@@ -1,5 +1,7 @@
 //! What a stage's runner needs of the machine: edges over vchan, state and counters in xenstore, time, console.
 
+mod peer;
+
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
@@ -7,23 +9,22 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
-use core::future::poll_fn;
 use core::pin::{Pin, pin};
-use core::task::{Context, Poll, ready};
 use core::time::Duration;
 
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use stage::counters::Counters;
 use stage::runner::{Events, Host, OpenError, Reader, Writer, first};
 use stage::state::State;
-use stage::{Edge, EdgeName, Peer, Timestamp};
+use stage::{Edge, EdgeName, Timestamp};
 
+use self::peer::PeerSource;
 use crate::lifecycle::Orders;
 use crate::time::Waiting;
 use crate::vchan::{
     self, ConnectOptions, Endpoint, Layout, Meeting, OfferOptions, ReadError, WriteError,
 };
-use crate::xenstore::{self, Client, Errno, Listening, Request, parse_decimal};
+use crate::xenstore::Client;
 use crate::{console, hypercall, memory, time};
 
 /// The first pause after a failed attempt to make a channel, doubled with each further one.
@@ -206,111 +207,6 @@ fn domain_exists(id: u16) -> bool {
     hypercall::evtchn_status(id, u32::MAX) != Err(hypercall::XenErrno::ESRCH)
 }
 
-/// Who is at the other end of an edge: known from the start, or named by dom0 in `grantflow/peer/EDGE` as `DOMID GENERATION`.
-enum PeerSource {
-    Fixed(u16),
-    Named(NamedPeer),
-}
-
-struct NamedPeer {
-    store: Client,
-    path: String,
-    watch: Listening,
-    /// A look at the value, under way: kept here, since a wait may be dropped in between. The first one is asked for together
-    /// with the watch.
-    look: Option<Request<Vec<u8>>>,
-    current: Option<(u16, u32)>,
-}
-
-impl PeerSource {
-    /// Asks what has to be asked, and returns without an answer.
-    fn new(store: &Client, edge: &Edge) -> Self {
-        match edge.peer {
-            Peer::Domain(id) => Self::Fixed(id),
-            Peer::Ask => {
-                let path = format!("grantflow/peer/{}", edge.name);
-                Self::Named(NamedPeer {
-                    watch: store.watch(&path).into(),
-                    look: Some(store.read(&path)),
-                    store: store.clone(),
-                    path,
-                    current: None,
-                })
-            }
-        }
-    }
-
-    /// The peer's domain; waits until dom0 names one.
-    async fn domain(&mut self, waiting: &Waiting) -> Result<u16, OpenError> {
-        let named = match self {
-            Self::Fixed(id) => return Ok(*id),
-            Self::Named(named) => named,
-        };
-        let mut wait = None;
-        loop {
-            if let Some((id, _)) = named.current {
-                return Ok(id);
-            }
-            poll_fn(|cx| named.poll_look(cx))
-                .await
-                .map_err(store_error)?;
-            // The first look is our own time.
-            wait.get_or_insert_with(|| waiting.begin());
-        }
-    }
-
-    /// Waits until dom0 names another peer, or another generation of it. Without xenstore nobody is named any more.
-    fn changed(&mut self) -> impl Future<Output = ()> {
-        let mut named = match self {
-            Self::Fixed(_) => None,
-            Self::Named(named) => Some((named.current, named)),
-        };
-        poll_fn(move |cx| {
-            let Some((before, named)) = &mut named else {
-                return Poll::Pending;
-            };
-            while named.current == *before {
-                if ready!(named.poll_look(cx)).is_err() {
-                    return Poll::Pending;
-                }
-            }
-            Poll::Ready(())
-        })
-    }
-}
-
-impl NamedPeer {
-    /// Reads the value anew once it may have changed. The first look does not use up the watch's first event: a change that came
-    /// after the look may be merged with it.
-    fn poll_look(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), xenstore::Error>> {
-        if self.look.is_none() {
-            ready!(self.watch.poll_changed(cx))?;
-        }
-        let look = self.look.get_or_insert_with(|| self.store.read(&self.path));
-        let value = ready!(Pin::new(look).poll(cx));
-        self.look = None;
-        self.current = match value {
-            Ok(value) => parse_peer(&value),
-            Err(xenstore::Error::Store(Errno::ENOENT | Errno::EACCES)) => None,
-            Err(error) => return Poll::Ready(Err(error)),
-        };
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// `DOMID GENERATION`, strictly.
-fn parse_peer(value: &[u8]) -> Option<(u16, u32)> {
-    let space = value.iter().position(|&byte| byte == b' ')?;
-    let (domain, generation) = value.split_at(space);
-    let domain = u16::try_from(parse_decimal(domain).ok()?).ok()?;
-    let generation = parse_decimal(generation.get(1..)?).ok()?;
-    Some((domain, generation))
-}
-
-fn store_error(error: xenstore::Error) -> OpenError {
-    OpenError(format!("xenstore: {error}"))
-}
-
 /// An open edge. The runner uses one of its two directions.
 pub struct Channel {
     reader: vchan::Reader<Meeting>,
@@ -461,29 +357,5 @@ impl Host for XenHost {
 
     fn stop_requested(&self) -> impl Future<Output = ()> {
         self.orders.stop()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_peer_is_two_strict_numbers() {
-        assert_eq!(parse_peer(b"7 1"), Some((7, 1)));
-        assert_eq!(parse_peer(b"0 4294967295"), Some((0, u32::MAX)));
-        for bad in [
-            &b""[..],
-            b"7",
-            b"7 ",
-            b" 7 1",
-            b"7  1",
-            b"70000 1",
-            b"7 1\0",
-            b"7 -1",
-            b"7 1 2",
-        ] {
-            assert_eq!(parse_peer(bad), None, "{bad:?}");
-        }
     }
 }

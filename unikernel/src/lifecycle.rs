@@ -73,6 +73,23 @@ fn parse_order(order: &[u8]) -> Option<ShutdownReason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::xenstore::fake::World;
+
+    #[test]
+    fn a_wait_that_is_dropped_takes_no_order_with_it() {
+        let world = World::new();
+        let orders = Orders::new(&world.client);
+        assert_eq!(world.try_run(orders.stop()), None);
+        world.store.hold.set(true);
+        world.store.set(SHUTDOWN, "reboot");
+        // The watch's event is used up, and the order asked for and not yet told.
+        assert_eq!(world.try_run(orders.stop()), None);
+        world.store.release_reversed();
+        world.run(orders.stop());
+        assert_eq!(orders.reason(), ShutdownReason::Reboot);
+        // Taken note of, as the toolstack waits to see.
+        assert_eq!(world.run(world.client.read(SHUTDOWN)).unwrap(), b"");
+    }
 
     #[test]
     fn orders_are_those_that_can_be_obeyed() {
