@@ -22,4 +22,6 @@ pub use frames::{FrameMap, OutOfFrames};
 pub use heap::{Heap, HeapStats};
 pub use machine::{Frames, Layout, Machine, NoMemory, heap_stats, machine};
 pub use shared::Shared;
+#[cfg(any(test, fuzzing))]
+pub(crate) use shared::adversary;
 pub use window::{Pages, Window};

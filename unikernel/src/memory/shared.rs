@@ -25,6 +25,8 @@ macro_rules! accessors {
     ($atomic:ty, $int:ty, $load:ident, $store:ident) => {
         /// One load of the integer at byte `offset`.
         pub fn $load(&self, offset: usize, order: Ordering) -> $int {
+            #[cfg(any(test, fuzzing))]
+            adversary::before_load(self, offset, size_of::<$int>());
             let pointer = self.pointer::<$int>(offset);
             // SAFETY: in range and aligned, checked just now, and mapped, by the promise made to `new`. An atomic is the one
             // type of which a reference claims nothing about who else writes.
@@ -105,6 +107,8 @@ impl Shared {
 
     /// Copies bytes out. They are those of some moment, each on its own: the caller orders the copy by what it loads before.
     pub fn read(&self, offset: usize, out: &mut [u8]) {
+        #[cfg(any(test, fuzzing))]
+        adversary::before_load(self, offset, out.len());
         let source = self.range(offset, out.len());
         // SAFETY: in range, checked just now, and mapped by the promise made to `new`; `out` is Rust's and cannot overlap.
         unsafe { cpu::copy_volatile(out.as_mut_ptr(), source, out.len()) };
@@ -128,12 +132,51 @@ impl Shared {
     }
 }
 
-#[cfg(test)]
+/// Whoever else writes the memory, in tests: has its turn before each of our loads, so that every load may return anything.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod adversary {
+    use super::Shared;
+    use core::cell::RefCell;
+    use std::boxed::Box;
+
+    /// Told what is about to be loaded: the view, the offset, the length.
+    type Writer = Box<dyn FnMut(&Shared, usize, usize)>;
+
+    std::thread_local! {
+        static WRITER: RefCell<Option<Writer>> = const { RefCell::new(None) };
+    }
+
+    pub(super) fn before_load(view: &Shared, offset: usize, len: usize) {
+        // Out of its place meanwhile: what it loads itself nobody disturbs.
+        if let Some(mut writer) = WRITER.take() {
+            writer(view, offset, len);
+            WRITER.set(Some(writer));
+        }
+    }
+
+    /// Has `writer` write during `action`, on this thread.
+    pub(crate) fn during<R>(
+        writer: impl FnMut(&Shared, usize, usize) + 'static,
+        action: impl FnOnce() -> R,
+    ) -> R {
+        WRITER.set(Some(Box::new(writer)));
+        let result = action();
+        WRITER.set(None);
+        result
+    }
+}
+
+#[cfg(any(test, fuzzing))]
 #[repr(align(4096))]
 struct Page([u8; PAGE_SIZE]);
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Shared {
+    /// Where the view begins.
+    pub(crate) fn start(&self) -> u64 {
+        self.start.as_u64()
+    }
+
     /// Zeroed pages that are never given back, for tests that play both sides.
     pub(crate) fn leaked(pages: usize) -> Self {
         let memory: std::vec::Vec<Page> = (0..pages).map(|_| Page([0; PAGE_SIZE])).collect();

@@ -43,7 +43,13 @@ pub use smoltcp::wire::{IpAddress, IpCidr, IpEndpoint};
 pub use tcp::{TcpError, TcpListener, TcpOptions, TcpStream};
 pub use udp::{UdpError, UdpSocket};
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+mod crafted;
+#[cfg(any(test, fuzzing))]
 mod fake;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+#[cfg(any(test, fuzzing))]
+mod host;
 #[cfg(test)]
 mod tests;

@@ -157,6 +157,13 @@ impl<const N: usize> FrontRing<N> {
         Ok(self.responses()? >= count)
     }
 
+    /// That responses were taken of requests alone that the back end could see.
+    #[cfg(any(test, fuzzing))]
+    pub fn check(&self) {
+        let seen = self.published.wrapping_sub(self.rsp_cons);
+        assert!(seen <= self.in_flight() && self.in_flight() <= SLOTS);
+    }
+
     fn slot(index: u32) -> usize {
         RING + (index % SLOTS) as usize * N
     }

@@ -246,4 +246,16 @@ impl Receiver {
     pub fn counters(&self) -> RxCounters {
         self.counters
     }
+
+    /// That every page waits, once.
+    #[cfg(any(test, fuzzing))]
+    pub fn check(&self) {
+        let first = self.ring.next_response();
+        let slot = |ahead| (first.wrapping_add(ahead) % SLOTS) as usize;
+        let waiting = (0..self.ring.in_flight()).map(|ahead| self.posted[slot(ahead)]);
+        let mut waiting: alloc::vec::Vec<u16> = waiting.collect();
+        waiting.sort_unstable();
+        assert!(waiting.into_iter().eq(0..self.buffers.pages() as u16));
+        self.ring.check();
+    }
 }

@@ -155,7 +155,7 @@ impl Stack {
     }
 
     /// Whether a kick has come since the last poll.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn is_kicked(&self) -> bool {
         self.inner.borrow().kicked
     }

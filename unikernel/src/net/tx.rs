@@ -167,4 +167,18 @@ impl Transmitter {
     pub fn counters(&self) -> TxCounters {
         self.counters
     }
+
+    /// That each page is in one place, and every slot is accounted for.
+    #[cfg(any(test, fuzzing))]
+    pub fn check(&self) {
+        let mut free: Vec<u16> = self.free.clone();
+        free.sort_unstable();
+        let busy = |page: &u16| !self.busy[usize::from(*page)];
+        let idle: Vec<u16> = (0..self.busy.len() as u16).filter(busy).collect();
+        assert_eq!(free, idle);
+        let open = (self.busy.len() - free.len()) as u32 + self.extras;
+        // More in flight than open only after a violation, which ends the use of the ring.
+        assert!(open <= self.ring.in_flight());
+        self.ring.check();
+    }
 }

@@ -73,7 +73,7 @@ fn vouched(bytes: Vec<u8>) -> Packet {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(super::cases(48))]
 
     #[test]
     fn frames_of_real_traffic_with_bytes_changed_do_no_harm(

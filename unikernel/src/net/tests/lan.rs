@@ -9,30 +9,11 @@ use smoltcp::time::{Duration, Instant};
 
 use crate::executor::Executor;
 use crate::net::config::IpConfig;
-use crate::net::device::{Features, NetDevice};
-use crate::net::fake::{Backend, Packet, connected};
-use crate::net::offload::ChecksumOffload;
+use crate::net::device::Features;
+use crate::net::fake::Packet;
+use crate::net::host;
+pub use crate::net::host::{FULL, PLAIN};
 use crate::net::stack::Stack;
-
-/// A back end that does nothing for us.
-pub const PLAIN: Features = Features {
-    sg: true,
-    checksum: ChecksumOffload {
-        ipv4: false,
-        ipv6: false,
-    },
-    gso_tcpv4: false,
-};
-
-/// Linux's.
-pub const FULL: Features = Features {
-    sg: true,
-    checksum: ChecksumOffload {
-        ipv4: true,
-        ipv6: true,
-    },
-    gso_tcpv4: true,
-};
 
 /// Chances in percent.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,10 +42,7 @@ impl Random {
 
 pub struct Host {
     pub stack: Rc<Stack>,
-    pub backend: Backend,
-    /// When it asked to be polled.
-    next: Option<Instant>,
-    seen_events: u32,
+    host: host::Host,
     /// On their way to it.
     arriving: VecDeque<(Instant, Packet)>,
 }
@@ -84,25 +62,13 @@ pub fn address(host: u8) -> [u8; 4] {
     [10, 0, 0, host + 1]
 }
 
-/// Gives a stack a device; what is behind it.
-fn attach(stack: &Stack, number: u8, features: Features, now: Instant) -> Backend {
-    let (backend, tx, rx) = connected(64, u32::MAX - 1000);
-    let device = NetDevice::new(tx, rx, features, 1500);
-    let seed = u64::from(number) + 7;
-    stack.up(device, [2, 0, 0, 0, 0, number], seed, now);
-    backend
-}
-
 fn host(number: u8, features: Features) -> Host {
     let [a, b, c, d] = address(number);
-    let config = std::format!("{a}.{b}.{c}.{d}/24");
-    let stack = Stack::new(IpConfig::parse(&config).unwrap(), 50_000);
-    let backend = attach(&stack, number, features, Instant::ZERO);
+    let config = IpConfig::parse(&std::format!("{a}.{b}.{c}.{d}/24")).unwrap();
+    let host = host::Host::new(number, config, features);
     Host {
-        stack,
-        backend,
-        next: None,
-        seen_events: 0,
+        stack: Rc::clone(&host.stack),
+        host,
         arriving: VecDeque::new(),
     }
 }
@@ -148,7 +114,7 @@ impl Lan {
     fn next(&self) -> Option<Instant> {
         let next = self.hosts.iter().flat_map(|host| {
             let arrival = host.arriving.iter().map(|(due, _)| *due).min();
-            [host.next, arrival].into_iter().flatten()
+            [host.host.next, arrival].into_iter().flatten()
         });
         next.min()
     }
@@ -168,46 +134,32 @@ impl Lan {
         let host = usize::from(number);
         self.hosts[host].stack.down();
         self.pass(time);
-        let stack = Rc::clone(&self.hosts[host].stack);
-        self.hosts[host].backend = attach(&stack, number, features, self.now);
-        self.hosts[host].seen_events = 0;
+        self.hosts[host].host.attach(number, features, self.now);
     }
 
     /// Delivers a frame from nowhere, at once.
     pub fn inject(&mut self, to: usize, packet: &Packet) {
-        self.hosts[to].backend.pass_on(packet);
+        self.hosts[to].host.backend.pass_on(packet);
         self.poll(to);
         self.executor.run_ready();
     }
 
     fn poll(&mut self, number: usize) -> bool {
-        let host = &mut self.hosts[number];
-        let due = host.next.is_some_and(|next| next <= self.now);
-        let event = host.backend.events != host.seen_events;
-        if !(due || event || host.stack.is_kicked()) {
-            return false;
-        }
-        host.seen_events = host.backend.events;
-        let outcome = host.stack.poll(self.now);
-        host.next = if outcome.again {
-            Some(self.now)
-        } else {
-            outcome.next
-        };
-        if outcome.notify {
+        let (polled, notify) = self.hosts[number].host.poll(self.now);
+        if notify {
             self.carry(number);
         }
-        true
+        polled
     }
 
     /// The back end's turn: takes what was sent, and asks for an event before it sleeps.
     fn carry(&mut self, number: usize) {
         loop {
-            let packets = self.hosts[number].backend.take_all();
+            let packets = self.hosts[number].host.backend.take_all();
             for packet in packets {
                 self.send(1 - number, packet);
             }
-            let backend = &mut self.hosts[number].backend;
+            let backend = &mut self.hosts[number].host.backend;
             backend.sleep();
             if backend.tx_waiting() == 0 {
                 return;
@@ -249,7 +201,7 @@ impl Lan {
         let moved = !due.is_empty();
         for (_, packet) in due {
             // What finds no page is lost, as with a bridge's queue.
-            host.backend.pass_on(&packet);
+            host.host.backend.pass_on(&packet);
         }
         moved
     }

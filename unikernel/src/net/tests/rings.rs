@@ -260,7 +260,7 @@ fn parts_beyond_their_page_and_endless_chains_are_violations() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(super::cases(64))]
 
     /// Any bytes in any place that the back end can write: errors perhaps, frames perhaps, never a panic, and never more than
     /// the pages that there are.
