@@ -52,7 +52,7 @@ pub struct DeviceCounters {
     pub rx_bytes: u64,
     /// Frames received with a wrong checksum.
     pub rx_checksum: u64,
-    /// Frames received that were empty, too long, marked as failed, or that smoltcp would not survive.
+    /// Frames received that were empty, too long, or marked as failed.
     pub rx_dropped: u64,
 }
 
@@ -68,7 +68,6 @@ pub struct NetDevice {
     advertisements: Vec<Vec<u8>>,
     violation: Option<Violation>,
     bad_checksums: u64,
-    poisonous: u64,
 }
 
 #[derive(Debug)]
@@ -104,7 +103,6 @@ impl NetDevice {
             advertisements: Vec::new(),
             violation: None,
             bad_checksums: 0,
-            poisonous: 0,
         }
     }
 
@@ -159,7 +157,7 @@ impl NetDevice {
             rx_frames: rx.frames,
             rx_bytes: rx.bytes,
             rx_checksum: self.bad_checksums,
-            rx_dropped: rx.failed + rx.misfits + self.poisonous,
+            rx_dropped: rx.failed + rx.misfits,
         }
     }
 
@@ -199,10 +197,6 @@ impl NetDevice {
             let bytes = self.received.get(..frame.len)?;
             if !frame.vouched && !offload::verify(bytes) {
                 self.bad_checksums += 1;
-                continue;
-            }
-            if offload::has_poisonous_mss(bytes) {
-                self.poisonous += 1;
                 continue;
             }
             if offload::may_be_advertisement(bytes)

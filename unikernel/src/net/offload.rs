@@ -4,10 +4,11 @@
 //! a blank checksum owes the sum of the pseudo header in that field; where the back end does not take such frames, the whole sum
 //! is made here.
 
+use core::ops::Range;
+
 use smoltcp::phy::{Checksum, ChecksumCapabilities};
 use smoltcp::wire::{
-    EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Packet, Ipv6Packet, TcpOption,
-    TcpPacket, UdpPacket, checksum,
+    EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Packet, Ipv6Packet, checksum,
 };
 
 use super::netif::{NETTXF_CSUM_BLANK, NETTXF_DATA_VALIDATED};
@@ -29,16 +30,15 @@ pub fn capabilities() -> ChecksumCapabilities {
     capabilities
 }
 
-/// Where the transport's part of a frame is, and between whom.
+/// Between whom a frame with TCP or UDP goes, and where in it the transport's part is.
 struct Transport {
     from: IpAddress,
     to: IpAddress,
     protocol: IpProtocol,
-    start: usize,
-    end: usize,
+    bytes: Range<usize>,
 }
 
-/// The transport's part of a TCP or UDP frame; `None` for any other, for fragments, and for what is too short.
+/// The one look at a frame: `None` if it has neither TCP nor UDP, is a fragment, or is too short for its headers.
 fn transport(frame: &[u8]) -> Option<Transport> {
     let ethernet = EthernetFrame::new_checked(frame).ok()?;
     let header = EthernetFrame::<&[u8]>::header_len();
@@ -48,12 +48,12 @@ fn transport(frame: &[u8]) -> Option<Transport> {
             if packet.more_frags() || packet.frag_offset() != 0 {
                 return None;
             }
+            let (start, end) = (packet.header_len(), packet.total_len());
             Transport {
                 from: packet.src_addr().into(),
                 to: packet.dst_addr().into(),
                 protocol: packet.next_header(),
-                start: header + usize::from(packet.header_len()),
-                end: header + usize::from(packet.total_len()),
+                bytes: header + usize::from(start)..header + usize::from(end),
             }
         }
         EthernetProtocol::Ipv6 => {
@@ -62,58 +62,69 @@ fn transport(frame: &[u8]) -> Option<Transport> {
                 from: packet.src_addr().into(),
                 to: packet.dst_addr().into(),
                 protocol: packet.next_header(),
-                start: header + packet.header_len(),
-                end: header + packet.total_len(),
+                bytes: header + packet.header_len()..header + packet.total_len(),
             }
         }
         _ => return None,
     };
-    let fits = found.start <= found.end && found.end <= frame.len();
-    (fits && matches!(found.protocol, IpProtocol::Tcp | IpProtocol::Udp)).then_some(found)
+    matches!(found.protocol, IpProtocol::Tcp | IpProtocol::Udp).then_some(found)
+}
+
+impl Transport {
+    /// Where the checksum stands in the transport's part.
+    fn place(&self) -> Range<usize> {
+        match self.protocol {
+            IpProtocol::Tcp => 16..18,
+            _ => 6..8,
+        }
+    }
+
+    fn is_ipv6(&self) -> bool {
+        matches!(self.from, IpAddress::Ipv6(_))
+    }
+
+    /// The bytes of `data`, which is the transport's part, that the checksum is about: a datagram has a length of its own.
+    fn len(&self, data: &[u8]) -> Option<usize> {
+        let len = match self.protocol {
+            IpProtocol::Tcp => data.len(),
+            _ => usize::from(u16::from_be_bytes([*data.get(4)?, *data.get(5)?])),
+        };
+        (self.place().end <= len && len <= data.len()).then_some(len)
+    }
+
+    /// The sum of the pseudo header of `len` bytes.
+    fn pseudo_header(&self, len: usize) -> u16 {
+        checksum::pseudo_header(&self.from, &self.to, self.protocol, len as u32)
+    }
 }
 
 /// Finishes a frame to send: fills in its checksum, whole or as far as the back end goes on from. Its `NETTXF_*` flags.
 pub fn finish(frame: &mut [u8], offload: ChecksumOffload) -> u16 {
-    let Some(Transport {
-        from,
-        to,
-        protocol,
-        start,
-        end,
-    }) = transport(frame)
-    else {
+    let Some(transport) = transport(frame) else {
         return 0;
     };
-    let blank = match from {
-        IpAddress::Ipv4(_) => offload.ipv4,
-        IpAddress::Ipv6(_) => offload.ipv6,
-    };
-    let Some(data) = frame.get_mut(start..end) else {
+    let Some(data) = frame.get_mut(transport.bytes.clone()) else {
         return 0;
     };
-    let sum = checksum::pseudo_header(&from, &to, protocol, data.len() as u32);
-    match protocol {
-        IpProtocol::Tcp => {
-            let Ok(mut packet) = TcpPacket::new_checked(data) else {
-                return 0;
-            };
-            if blank {
-                packet.set_checksum(sum);
-            } else {
-                packet.fill_checksum(&from, &to);
-            }
+    let Some(data) = transport.len(data).and_then(|len| data.get_mut(..len)) else {
+        return 0;
+    };
+    let pseudo_header = transport.pseudo_header(data.len());
+    let blank = match transport.is_ipv6() {
+        false => offload.ipv4,
+        true => offload.ipv6,
+    };
+    let sum = if blank {
+        pseudo_header
+    } else {
+        data[transport.place()].fill(0);
+        match !checksum::combine(&[pseudo_header, checksum::data(data)]) {
+            // To a datagram zero would say that it has none (RFC 768); its complement is worth the same.
+            0 if transport.protocol == IpProtocol::Udp => u16::MAX,
+            sum => sum,
         }
-        _ => {
-            let Ok(mut packet) = UdpPacket::new_checked(data) else {
-                return 0;
-            };
-            if blank {
-                packet.set_checksum(sum);
-            } else {
-                packet.fill_checksum(&from, &to);
-            }
-        }
-    }
+    };
+    data[transport.place()].copy_from_slice(&sum.to_be_bytes());
     if blank {
         NETTXF_CSUM_BLANK | NETTXF_DATA_VALIDATED
     } else {
@@ -123,62 +134,18 @@ pub fn finish(frame: &mut [u8], offload: ChecksumOffload) -> u16 {
 
 /// Whether the checksum of a frame that came is right, as far as it has one that smoltcp was told not to look at.
 pub fn verify(frame: &[u8]) -> bool {
-    let Some(Transport {
-        from,
-        to,
-        protocol,
-        start,
-        end,
-    }) = transport(frame)
-    else {
+    let Some(transport) = transport(frame) else {
         return true;
     };
-    let Some(data) = frame.get(start..end) else {
+    let data = frame.get(transport.bytes.clone());
+    let Some(data) = data.and_then(|data| data.get(..transport.len(data)?)) else {
         return false;
     };
-    match protocol {
-        IpProtocol::Tcp => {
-            TcpPacket::new_checked(data).is_ok_and(|packet| packet.verify_checksum(&from, &to))
-        }
-        _ => UdpPacket::new_checked(data).is_ok_and(|packet| {
-            // Zero says that there is none, which IPv6 does not allow (RFC 8200, section 8.1).
-            let none = packet.checksum() == 0 && matches!(from, IpAddress::Ipv6(_));
-            !none && packet.verify_checksum(&from, &to)
-        }),
+    // Zero says that there is none, which IPv6 does not allow (RFC 8200, section 8.1).
+    if transport.protocol == IpProtocol::Udp && data[transport.place()] == [0, 0] {
+        return !transport.is_ipv6();
     }
-}
-
-/// The least segment that a peer may ask for: less leaves no room for data beside options (Linux's `TCP_MIN_SND_MSS`).
-const MSS_MIN: u16 = 48;
-
-/// Whether a frame opens a connection with a maximum segment size so small that smoltcp 0.14, which takes the options of its own
-/// segments off it, would come to segments of no length and panic.
-pub fn has_poisonous_mss(frame: &[u8]) -> bool {
-    let Some(Transport {
-        protocol: IpProtocol::Tcp,
-        start,
-        end,
-        ..
-    }) = transport(frame)
-    else {
-        return false;
-    };
-    let packet = frame.get(start..end).map(TcpPacket::new_checked);
-    let Some(Ok(packet)) = packet else {
-        return false;
-    };
-    packet.syn() && max_segment_size(packet.options()).is_some_and(|size| size < MSS_MIN)
-}
-
-fn max_segment_size(mut options: &[u8]) -> Option<u16> {
-    while let Ok((rest, option)) = TcpOption::parse(options) {
-        match option {
-            TcpOption::MaxSegmentSize(size) => return Some(size),
-            TcpOption::EndOfList => return None,
-            _ => options = rest,
-        }
-    }
-    None
+    checksum::combine(&[transport.pseudo_header(data.len()), checksum::data(data)]) == u16::MAX
 }
 
 /// Whether a frame may be a router's advertisement: a cheap look, not a check.

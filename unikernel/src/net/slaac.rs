@@ -1,7 +1,10 @@
 //! IPv6 addresses and a default route from routers' advertisements (RFC 4861, RFC 4862). Pure.
 //!
-//! smoltcp 0.14 has such a room, but with it `poll_at` no longer tells when a socket's timer is due, so that it cannot be slept
-//! by. Addresses are made of the interface's own; that nobody else has such a one is not asked for.
+//! smoltcp 0.14 has such a room (`proto-ipv6-slaac`), but with it `Interface::poll_at` cannot be slept by. It takes the lesser of
+//! two `Option`s, of which `None` is the least: as long as either side has no deadline, the other's is not told, be it a socket's
+//! timer or the next solicitation. And the last solicitation, when nobody answers, leaves a deadline in the past for ever: a host
+//! on a link without routers would never rest. Here addresses are made of the interface's own; that nobody else has such a one is
+//! not asked for.
 
 use alloc::vec;
 use alloc::vec::Vec;

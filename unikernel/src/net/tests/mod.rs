@@ -6,6 +6,7 @@ mod hostile;
 mod lan;
 mod lifecycle;
 mod offload;
+mod peers;
 mod rings;
 mod streams;
 
