@@ -44,6 +44,14 @@ pub(super) fn is_host(address: Ipv4Addr) -> bool {
         && !address.is_loopback()
 }
 
+/// Whether a host can have this address in a network of `prefix_len` bits: not that of the network itself, nor everyone's in it,
+/// where there is room for those (RFC 3021).
+pub(super) fn is_host_in(address: Ipv4Addr, prefix_len: u8) -> bool {
+    let hosts = u32::MAX.checked_shr(prefix_len.into()).unwrap_or(0);
+    let host = address.to_bits() & hosts;
+    is_host(address) && (hosts <= 1 || (host != 0 && host != hosts))
+}
+
 impl IpConfig {
     /// Reads `dhcp` or `A.B.C.D/N`, then `gw=` and `dns=`, each at most once.
     pub fn parse(text: &str) -> Result<Self, IpConfigError> {
@@ -71,9 +79,11 @@ impl IpConfig {
         }
         let (address, prefix) = first.split_once('/')?;
         let digits = prefix.bytes().all(|byte| byte.is_ascii_digit());
+        let prefix_len = prefix.parse().ok().filter(|len| digits && *len <= 32)?;
+        let address = address.parse().ok();
         Some(Self::Static {
-            address: address.parse().ok().filter(|address| is_host(*address))?,
-            prefix_len: prefix.parse().ok().filter(|len| digits && *len <= 32)?,
+            address: address.filter(|address| is_host_in(*address, prefix_len))?,
+            prefix_len,
             gateway,
             dns,
         })
@@ -105,6 +115,13 @@ mod tests {
     }
 
     #[test]
+    fn the_smallest_networks_have_hosts_alone() {
+        for good in ["10.0.0.2/31", "10.0.0.3/31", "10.0.0.0/32", "10.0.0.255/32"] {
+            assert!(IpConfig::parse(good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
     fn anything_else_is_refused() {
         for bad in [
             "",
@@ -124,6 +141,9 @@ mod tests {
             "255.255.255.255/32",
             "224.0.0.1/4",
             "127.0.0.1/8",
+            "10.0.0.0/8",
+            "10.255.255.255/8",
+            "10.0.0.3/30",
             "10.0.0.1/8 ",
             "::1/64",
         ] {

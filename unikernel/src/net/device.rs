@@ -7,10 +7,11 @@ use core::num::{NonZeroU16, NonZeroUsize};
 use smoltcp::phy::{
     Device, DeviceCapabilities, Medium, PacketMeta, RxToken, SegmentationCapabilities, TxToken,
 };
-use smoltcp::time::Instant;
+use smoltcp::time::{Duration, Instant};
 
 use super::netif::XEN_NETIF_GSO_TYPE_TCPV4;
 use super::offload::{self, ChecksumOffload};
+use super::pace::Pace;
 use super::ring::Violation;
 use super::rx::Receiver;
 use super::tx::{FRAME_MAX, Segmentation, Transmitter};
@@ -24,6 +25,10 @@ const HEADERS: usize = 128;
 const ADVERTISEMENTS_MAX: usize = 4;
 /// The longest frame that a back end hands over: 64 KiB, an Ethernet header, a VLAN tag.
 const RECEIVED_MAX: usize = (64 << 10) + ETHERNET_HEADER + 4;
+
+/// Questions to a DHCP server: of its own accord smoltcp waits, but a server that takes back what it has offered, or leases for no
+/// time, is asked again at once, for ever. A question that is not sent is one without an answer.
+const DHCP_QUESTIONS: Pace = Pace::new(8, Duration::from_secs(5));
 
 /// What the back end can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +49,7 @@ pub struct DeviceCounters {
     pub tx_frames: u64,
     /// Bytes sent.
     pub tx_bytes: u64,
-    /// Frames that could not be sent: too long, or the back end failed.
+    /// Frames that were not sent: too long, too many questions to a DHCP server, or the back end failed.
     pub tx_dropped: u64,
     /// Frames received.
     pub rx_frames: u64,
@@ -78,6 +83,9 @@ struct Sending {
     /// A frame waits for room.
     starved: bool,
     dropped: u64,
+    dhcp_questions: Pace,
+    /// When smoltcp asked last for something to send with.
+    now: Instant,
 }
 
 impl NetDevice {
@@ -90,6 +98,8 @@ impl NetDevice {
                 scratch: Vec::new(),
                 starved: false,
                 dropped: 0,
+                dhcp_questions: DHCP_QUESTIONS,
+                now: Instant::ZERO,
             },
             receiver,
             features,
@@ -213,7 +223,8 @@ impl Device for NetDevice {
     type RxToken<'a> = Frame<'a>;
     type TxToken<'a> = Slot<'a>;
 
-    fn receive(&mut self, _: Instant) -> Option<(Frame<'_>, Slot<'_>)> {
+    fn receive(&mut self, now: Instant) -> Option<(Frame<'_>, Slot<'_>)> {
+        self.sending.now = now;
         // smoltcp may answer, so a frame waits where it is until there is room for an answer.
         if !self.has_room() {
             return None;
@@ -223,7 +234,8 @@ impl Device for NetDevice {
         Some((Frame { bytes }, Slot::new(&mut self.sending)))
     }
 
-    fn transmit(&mut self, _: Instant) -> Option<Slot<'_>> {
+    fn transmit(&mut self, now: Instant) -> Option<Slot<'_>> {
+        self.sending.now = now;
         self.has_room().then(|| Slot::new(&mut self.sending))
     }
 
@@ -275,6 +287,8 @@ impl TxToken for Slot<'_> {
             checksum,
             scratch,
             dropped,
+            dhcp_questions,
+            now,
             ..
         } = self.sending;
         if scratch.len() < len {
@@ -288,7 +302,8 @@ impl TxToken for Slot<'_> {
             size: size.get(),
             gso_type: XEN_NETIF_GSO_TYPE_TCPV4,
         });
-        if !transmitter.send(frame, flags, segmentation) {
+        let too_many = offload::is_dhcp_question(frame) && !dhcp_questions.allows(*now);
+        if too_many || !transmitter.send(frame, flags, segmentation) {
             *dropped += 1;
         }
         result

@@ -186,6 +186,7 @@ pub fn frames(data: &[u8]) {
     let features = if setup & 2 == 0 { FULL } else { PLAIN };
     let mut alone = Alone::new(config, features);
     serve(&alone);
+    alone.settle();
     let mut sent = VecDeque::new();
     for _ in 0..STEPS {
         if input.is_empty() {

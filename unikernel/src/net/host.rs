@@ -129,20 +129,22 @@ impl Alone {
 
     /// Delivers a frame and lets the host deal with it; what it sends then.
     pub fn give(&mut self, frame: &[u8]) -> Vec<Packet> {
-        self.deliver(frame, 0)
+        self.deliver(frame, 0);
+        core::mem::take(&mut self.sent)
     }
 
     /// The same for a frame that never left the machine: nobody looks at its checksum.
     pub fn give_blank(&mut self, frame: &[u8]) -> Vec<Packet> {
-        self.deliver(frame, NETRXF_CSUM_BLANK)
+        self.deliver(frame, NETRXF_CSUM_BLANK);
+        core::mem::take(&mut self.sent)
     }
 
-    fn deliver(&mut self, frame: &[u8], flags: u16) -> Vec<Packet> {
-        let taken = self.host.backend.deliver(frame, PAGE_SIZE, 0, flags, false);
+    fn deliver(&mut self, frame: &[u8], flags: u16) {
+        let backend = &mut self.host.backend;
+        let taken = backend.deliver(frame, PAGE_SIZE, 0, flags, false);
         assert!(taken, "no page waits for a frame");
-        self.host.backend.publish_rx();
+        backend.publish_rx();
         self.settle();
-        core::mem::take(&mut self.sent)
     }
 
     /// Runs tasks and stack until both rest at this moment.
@@ -175,30 +177,36 @@ impl Alone {
         sent
     }
 
-    /// Lets `time` pass; the neighbour gives its answer to each frame that is sent, at once.
+    /// Lets `time` pass; the neighbour gives its answer to each frame that is sent, a little later.
     ///
     /// # Panics
-    /// If the host asks to be polled more often than twenty times a second on the whole.
+    /// If the host, with nothing coming, asks to be polled more often than twenty times a second on the whole.
     pub fn pass_with(
         &mut self,
         time: Duration,
         mut answer: impl FnMut(&Packet) -> Option<Vec<u8>>,
     ) {
+        const LATENCY: Duration = Duration::from_millis(1);
         let end = self.now + time;
         let mut polls = 200 + time.total_millis() / 50;
+        let mut arriving = VecDeque::new();
+        self.settle();
         loop {
-            let mut sent: VecDeque<Packet> = self.sent.drain(..).collect();
-            while let Some(packet) = sent.pop_front() {
-                if let Some(frame) = answer(&packet) {
-                    sent.extend(self.give(&frame));
-                }
-            }
+            let answers = self.sent.drain(..).filter_map(|packet| answer(&packet));
+            arriving.extend(answers.map(|frame| (self.now + LATENCY, frame)));
             if self.now >= end {
                 return;
             }
-            polls = polls.checked_sub(1).expect("a host that waits is not busy");
-            let next = self.host.next.unwrap_or(end).min(end);
+            let arrival = arriving.front().map(|(due, _)| *due);
+            let next = self.host.next.into_iter().chain(arrival).min();
+            let next = next.unwrap_or(end).min(end);
             self.now = next.max(self.now + Duration::from_micros(1));
+            if arrival.is_none_or(|arrival| self.now < arrival) {
+                polls = polls.checked_sub(1).expect("a host that waits is not busy");
+            }
+            while let Some((_, frame)) = arriving.pop_front_if(|(due, _)| *due <= self.now) {
+                self.deliver(&frame, 0);
+            }
             self.settle();
         }
     }

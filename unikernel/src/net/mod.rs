@@ -7,6 +7,7 @@
 //! | [`buffers`] | pages that are granted once and carry frames |
 //! | [`tx`], [`rx`] | frames out, frames in: chains of slots, ids, responses |
 //! | [`offload`] | checksums and segmentation |
+//! | `pace` | how often something may be done |
 //! | [`device`] | both rings as smoltcp's `phy::Device` |
 //! | [`handshake`] | the xenbus states |
 //! | [`netfront`] | the device in xenstore: connects it, notices when it goes |
@@ -27,6 +28,7 @@ pub mod netfront;
 pub mod netif;
 pub mod network;
 pub mod offload;
+mod pace;
 pub mod resolve;
 pub mod ring;
 pub mod rx;

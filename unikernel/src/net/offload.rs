@@ -154,3 +154,9 @@ pub fn may_be_advertisement(frame: &[u8]) -> bool {
     let ipv6 = frame.get(12..14) == Some(&[0x86, 0xdd]);
     ipv6 && frame.get(20) == Some(&58) && frame.get(TYPE) == Some(&134)
 }
+
+/// Whether a frame is a question to a DHCP server: a cheap look at one that smoltcp made, without options in its IPv4 header.
+pub fn is_dhcp_question(frame: &[u8]) -> bool {
+    let udp = frame.get(12..14) == Some(&[0x08, 0x00]) && frame.get(23) == Some(&17);
+    udp && frame.get(34..38) == Some(&[0, 68, 0, 67])
+}

@@ -8,7 +8,7 @@ use smoltcp::time::Instant;
 use smoltcp::wire::{IpAddress, IpCidr, Ipv4Address, Ipv4Cidr};
 
 use super::{Inner, Link};
-use crate::net::config::{IpConfig, is_host};
+use crate::net::config::{IpConfig, is_host, is_host_in};
 
 impl Inner {
     /// Sets up a fresh interface in the place of `previous`.
@@ -123,7 +123,9 @@ impl Inner {
             }
         };
         match lease {
-            Some((address, router, servers)) if is_host(address.address()) => {
+            Some((address, router, servers))
+                if is_host_in(address.address(), address.prefix_len()) =>
+            {
                 log::info!("leased {address}");
                 let mut servers: Vec<IpAddress> = servers.iter().map(|it| (*it).into()).collect();
                 if let Some(own) = own {
@@ -135,6 +137,10 @@ impl Inner {
             Some((address, ..)) => {
                 log::warn!("the DHCP server offers {address}, which no host can have");
                 self.set_ipv4(None, None, &[]);
+                // Asks anew, instead of when the lease ends. That this one is gone is no news.
+                let socket = self.sockets.get_mut::<dhcpv4::Socket<'_>>(handle);
+                socket.reset();
+                let _ = socket.poll();
             }
             None => self.set_ipv4(None, None, &[]),
         }

@@ -6,12 +6,18 @@ use std::rc::Rc;
 use std::vec;
 use std::vec::Vec;
 
-use smoltcp::wire::{IpAddress, IpEndpoint};
+use smoltcp::time::Duration;
+use smoltcp::wire::{IpAddress, IpCidr, IpEndpoint};
 
-use crate::net::crafted::{self, ACK, Segment, tcp_sent};
+use super::is_soak;
+use super::lan::Random;
+use crate::net::crafted::{
+    self, ACK, DhcpOption, OUR_IPV4, PEER_IPV4, PEER_MAC, SYN, Segment, Sent, acknowledge, answer,
+    dhcp, dhcp_request, sensible_options, tcp_sent,
+};
 use crate::net::fake::Packet;
 use crate::net::host::{Alone, FULL, PLAIN};
-use crate::net::tcp::{TcpListener, TcpOptions};
+use crate::net::tcp::{TcpError, TcpListener, TcpOptions, TcpStream};
 
 const STATIC: &str = "10.0.0.1/24";
 
@@ -90,4 +96,280 @@ fn n4_the_least_segments_that_a_peer_can_ask_for_carry_its_data() {
             );
         }
     }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+const PEER: IpEndpoint = IpEndpoint {
+    addr: IpAddress::v4(10, 0, 0, 9),
+    port: 1883,
+};
+
+fn ipv4_addresses(alone: &Alone) -> Vec<IpCidr> {
+    let mut addresses = alone.host.stack.addresses();
+    addresses.retain(|cidr| matches!(cidr, IpCidr::Ipv4(_)));
+    addresses
+}
+
+fn count_requests(sent: &[Packet]) -> usize {
+    let request = |packet: &&Packet| dhcp_request(&packet.bytes).is_some();
+    sent.iter().filter(request).count()
+}
+
+#[test]
+fn n7_without_a_dhcp_server_the_host_asks_now_and_then_and_waits() {
+    let mut alone = Alone::new("dhcp", FULL);
+    let asked = count_requests(&alone.pass(HOUR));
+    assert!((10..=400).contains(&asked), "{asked}");
+    assert!(!alone.host.stack.is_configured(false));
+    // And takes the first lease that it can get.
+    alone.pass_with(HOUR, |packet| answer(&packet.bytes));
+    assert_eq!(
+        ipv4_addresses(&alone),
+        [IpCidr::new(IpAddress::v4(10, 0, 0, 1), 24)]
+    );
+}
+
+#[test]
+fn n7_a_server_that_refuses_is_asked_again_but_not_without_pause() {
+    let mut alone = Alone::new("dhcp", FULL);
+    let mut asked = 0;
+    alone.pass_with(HOUR, |packet| {
+        let (transaction, kind) = dhcp_request(&packet.bytes)?;
+        asked += 1;
+        // Offers, and then does not stand by it.
+        let kind = if kind == 1 { 2 } else { 6 };
+        Some(dhcp(
+            transaction,
+            kind,
+            PEER_IPV4,
+            OUR_IPV4,
+            &sensible_options(),
+        ))
+    });
+    assert!((10..=1000).contains(&asked), "{asked}");
+    assert!(!alone.host.stack.is_configured(false));
+    alone.pass_with(HOUR, |packet| answer(&packet.bytes));
+    assert!(alone.host.stack.is_configured(false));
+}
+
+/// Serves `yours` and `options` for an hour; the addresses that the host has then, and how often it asked.
+fn lease(yours: [u8; 4], options: &[DhcpOption]) -> (Vec<IpCidr>, usize, Alone) {
+    let mut alone = Alone::new("dhcp", FULL);
+    let mut asked = 0;
+    alone.pass_with(HOUR, |packet| {
+        let (transaction, kind) = dhcp_request(&packet.bytes)?;
+        asked += 1;
+        let kind = if kind == 1 { 2 } else { 5 };
+        Some(dhcp(transaction, kind, PEER_IPV4, yours, options))
+    });
+    (ipv4_addresses(&alone), asked, alone)
+}
+
+#[test]
+fn n7_an_address_that_no_host_can_have_is_not_taken() {
+    for yours in [
+        [0, 0, 0, 0],
+        [255, 255, 255, 255],
+        [224, 0, 0, 1],
+        [127, 0, 0, 1],
+        // The network itself, and everyone in it.
+        [10, 0, 0, 0],
+        [10, 0, 0, 255],
+    ] {
+        let (addresses, asked, mut alone) = lease(yours, &sensible_options());
+        assert_eq!(addresses, [], "{yours:?}");
+        assert!((1..=1000).contains(&asked), "{yours:?}: {asked}");
+        // A server that has come to its senses is believed, at the latest when the lease is renewed.
+        alone.pass_with(HOUR * 2, |packet| answer(&packet.bytes));
+        assert!(alone.host.stack.is_configured(false), "{yours:?}");
+    }
+}
+
+#[test]
+fn n7_silly_options_beside_a_good_address_do_no_harm() {
+    let with = |code: u8, value: &[u8]| {
+        let mut options = sensible_options();
+        options.retain(|(known, _)| *known != code);
+        options.push((code, value.to_vec()));
+        options
+    };
+    let good = [IpCidr::new(IpAddress::v4(10, 0, 0, 1), 24)];
+    for (what, options, taken) in [
+        ("a router elsewhere", with(3, &[192, 0, 2, 1]), true),
+        ("everyone as the router", with(3, &[255; 4]), true),
+        ("a router of two bytes", with(3, &[10, 0]), true),
+        ("everyone as the resolver", with(6, &[255; 4]), true),
+        ("a lease for ever", with(51, &[255; 4]), true),
+        ("a lease of no time", with(51, &[0; 4]), false),
+        ("a lease of ten seconds", with(51, &[0, 0, 0, 10]), true),
+        (
+            "times in the wrong order",
+            [with(58, &[0, 0, 0, 9]), vec![(59, vec![0; 4])]].concat(),
+            true,
+        ),
+        ("to be renewed at once", with(58, &[0; 4]), true),
+        ("a mask with holes", with(1, &[255, 0, 255, 0]), false),
+        ("no mask", with(1, &[]), false),
+    ] {
+        let (addresses, asked, mut alone) = lease(OUR_IPV4, &options);
+        let expected: &[IpCidr] = if taken { &good } else { &[] };
+        assert_eq!(addresses, expected, "{what}");
+        assert!((1..=1000).contains(&asked), "{what}: {asked}");
+        // The neighbours are reached whatever the router is.
+        let request = crafted::arp(1, PEER_MAC, PEER_IPV4, OUR_IPV4);
+        let answered = |packet: &Packet| packet.bytes[12..14] == [8, 6];
+        assert_eq!(alone.give(&request).iter().any(answered), taken, "{what}");
+    }
+}
+
+#[test]
+fn n7_answers_to_nobodys_question_change_nothing() {
+    let mut alone = Alone::new("dhcp", FULL);
+    let rogue = [10, 0, 0, 66];
+    let mut transactions = Vec::new();
+    alone.pass_with(Duration::from_secs(60), |packet| {
+        transactions.extend(dhcp_request(&packet.bytes).map(|(transaction, _)| transaction));
+        answer(&packet.bytes)
+    });
+    let good = ipv4_addresses(&alone);
+    assert_eq!(good.len(), 1);
+    let [a, b, c, d] = transactions[0];
+    for transaction in [[a, b, c, !d], [0; 4], [255; 4]] {
+        for kind in 0..=9 {
+            let frame = dhcp(transaction, kind, rogue, [10, 9, 9, 9], &sensible_options());
+            alone.give(&frame);
+            assert_eq!(ipv4_addresses(&alone), good, "{kind}");
+        }
+    }
+}
+
+#[test]
+fn n7_the_first_of_two_servers_is_asked_and_the_other_left_alone() {
+    let mut alone = Alone::new("dhcp", FULL);
+    let rogue = [10, 0, 0, 66];
+    let offer =
+        |transaction, server, yours| dhcp(transaction, 2, server, yours, &sensible_options());
+    let sent = alone.pass(Duration::from_secs(20));
+    let (transaction, _) = sent
+        .iter()
+        .rev()
+        .find_map(|it| dhcp_request(&it.bytes))
+        .unwrap();
+    let sent = alone.give(&offer(transaction, PEER_IPV4, OUR_IPV4));
+    let asked = sent.iter().any(|packet| {
+        // The option that names the server it is for.
+        packet
+            .bytes
+            .windows(6)
+            .any(|option| option == [54, 4, 10, 0, 0, 9])
+    });
+    assert!(asked);
+    assert!(
+        alone
+            .give(&offer(transaction, rogue, [10, 9, 9, 9]))
+            .is_empty()
+    );
+    alone.give(&dhcp(
+        transaction,
+        5,
+        PEER_IPV4,
+        OUR_IPV4,
+        &sensible_options(),
+    ));
+    assert_eq!(
+        ipv4_addresses(&alone),
+        [IpCidr::new(IpAddress::v4(10, 0, 0, 1), 24)]
+    );
+}
+
+/// What a task has come to.
+type Verdict<T> = Rc<RefCell<Option<T>>>;
+
+/// Connects to the neighbour and sends without end; how much was acknowledged, and how it ended.
+fn send_on(alone: &Alone) -> (Rc<Cell<usize>>, Verdict<TcpError>) {
+    let stack = Rc::clone(&alone.host.stack);
+    let (count, verdict) = (Rc::new(Cell::new(0)), Verdict::default());
+    let (counting, ending) = (Rc::clone(&count), Rc::clone(&verdict));
+    alone.executor.spawner().spawn(async move {
+        let end = async {
+            let stream = TcpStream::connect(&stack, PEER, &TcpOptions::default()).await?;
+            loop {
+                let sent = stream.send(&[1; 5000]).await?;
+                stream.acknowledged().await?;
+                counting.set(counting.get() + sent);
+            }
+        };
+        let result: Result<core::convert::Infallible, TcpError> = end.await;
+        *ending.borrow_mut() = result.err();
+    });
+    (count, verdict)
+}
+
+/// Connects to the neighbour and waits for bytes; how that ended.
+fn wait_on(alone: &Alone) -> Verdict<Result<usize, TcpError>> {
+    let stack = Rc::clone(&alone.host.stack);
+    let verdict = Verdict::default();
+    let ending = Rc::clone(&verdict);
+    alone.executor.spawner().spawn(async move {
+        let stream = TcpStream::connect(&stack, PEER, &TcpOptions::default()).await;
+        let stream = stream.unwrap();
+        *ending.borrow_mut() = Some(stream.receive(&mut [0; 10]).await);
+    });
+    verdict
+}
+
+#[test]
+fn n8_a_peer_that_is_silent_while_we_send_is_given_up() {
+    let mut alone = Alone::new(STATIC, FULL);
+    let (count, verdict) = send_on(&alone);
+    alone.pass_with(Duration::from_secs(1), |packet| answer(&packet.bytes));
+    assert!(count.get() > 5000 && verdict.borrow().is_none());
+    // A translator on the way has forgotten the connection: nothing comes back, for good.
+    let arp_alone = |packet: &Packet| answer(&packet.bytes).filter(|frame| frame[12..14] == [8, 6]);
+    alone.pass_with(Duration::from_secs(60), arp_alone);
+    assert_eq!(*verdict.borrow(), None, "a minute is not too long");
+    alone.pass_with(Duration::from_secs(60), arp_alone);
+    assert_eq!(*verdict.borrow(), Some(TcpError::Reset));
+}
+
+#[test]
+fn n8_a_peer_that_is_silent_while_we_wait_is_given_up() {
+    let mut alone = Alone::new(STATIC, FULL);
+    let verdict = wait_on(&alone);
+    // As long as it answers the signs of life that it is asked for, the connection stands.
+    alone.pass_with(HOUR, |packet| answer(&packet.bytes));
+    assert_eq!(*verdict.borrow(), None);
+    alone.pass(Duration::from_secs(125));
+    assert_eq!(*verdict.borrow(), Some(Err(TcpError::Reset)));
+}
+
+#[test]
+fn n8_a_peer_that_has_forgotten_the_connection_ends_it() {
+    let mut alone = Alone::new(STATIC, FULL);
+    let verdict = wait_on(&alone);
+    alone.pass_with(Duration::from_secs(1), |packet| answer(&packet.bytes));
+    assert_eq!(*verdict.borrow(), None);
+    // Started anew, it knows of no such connection.
+    alone.pass_with(Duration::from_secs(60), |packet| {
+        let sent = tcp_sent(&packet.bytes)?;
+        let reset = Segment {
+            ports: [sent.ports[1], sent.ports[0]],
+            seq: sent.ack,
+            ack: 0,
+            flags: crafted::RST,
+            window: 0,
+            options: &[],
+            payload: &[],
+        };
+        Some(reset.frame())
+    });
+    assert_eq!(*verdict.borrow(), Some(Err(TcpError::Reset)));
+}
+
+#[test]
+fn n8_a_peer_that_never_answers_an_opening_is_told_of() {
+    let mut alone = Alone::new(STATIC, FULL);
+    let (_, verdict) = send_on(&alone);
+    alone.pass(Duration::from_secs(300));
+    assert_eq!(*verdict.borrow(), Some(TcpError::Refused));
 }
