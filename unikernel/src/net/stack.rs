@@ -1,6 +1,7 @@
 //! smoltcp's interface and sockets, and who waits for them. Pure: time and events come from outside.
 
 mod addresses;
+mod debts;
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -22,6 +23,7 @@ use super::config::IpConfig;
 use super::device::{DeviceCounters, Frame, NetDevice, Slot};
 use super::ring::Violation;
 use super::slaac::{Slaac, link_local};
+use debts::Debts;
 
 /// Frames taken in, and rounds of frames sent, before others get their turn.
 const BATCH: usize = 64;
@@ -83,6 +85,7 @@ pub(super) struct Inner {
     next_port: u16,
     /// Connections that nobody holds any more, and that have not ended.
     farewells: Vec<SocketHandle>,
+    debts: Debts,
     /// Something is to be done before the next event.
     kicked: bool,
     task: Option<Waker>,
@@ -122,6 +125,7 @@ impl Stack {
             slaac: None,
             next_port: random,
             farewells: Vec::new(),
+            debts: Debts::default(),
             kicked: false,
             task: None,
             waiting: Vec::new(),
@@ -327,6 +331,8 @@ impl Inner {
                 break;
             }
         }
+        // Before sending: a peer whose connection is broken off is told.
+        self.debts.collect(&mut self.sockets, now);
         let mut rounds = 0;
         while interface.poll_egress(now, &mut self.link, &mut self.sockets) != PollResult::None {
             rounds += 1;
@@ -354,7 +360,8 @@ impl Inner {
         let interface = self.interface.as_mut()?;
         let sockets = interface.poll_at(now, &self.sockets);
         let routers = self.slaac.as_ref().and_then(Slaac::poll_at);
-        let next = sockets.into_iter().chain(routers).min()?;
+        let debts = self.debts.poll_at();
+        let next = sockets.into_iter().chain(routers).chain(debts).min()?;
         // All that could be done was done: a deadline that has passed is not kept by asking again at once.
         let next = next.max(now + RETRY);
         Some(match &self.link {
@@ -373,6 +380,7 @@ impl Inner {
             // Nobody is left to be surprised by a late segment, so that TIME-WAIT protects nothing here.
             let ended = matches!(state, tcp::State::Closed | tcp::State::TimeWait);
             if ended {
+                self.debts.close(handle);
                 sockets.remove(handle);
             }
             !ended
@@ -384,7 +392,24 @@ impl Inner {
         let socket = self.sockets.get_mut::<tcp::Socket<'_>>(handle);
         socket.set_timeout(Some(FAREWELL));
         socket.close();
+        self.debts.bid_farewell(handle, FAREWELL);
         self.farewells.push(handle);
+    }
+
+    /// A connection is somebody's, whose peer may owe acknowledgements for no longer than `patience`.
+    pub(super) fn expect_acknowledgements(
+        &mut self,
+        connection: SocketHandle,
+        patience: Option<Duration>,
+    ) {
+        if let Some(patience) = patience {
+            self.debts.open(connection, patience);
+        }
+    }
+
+    /// So many bytes were written on a connection.
+    pub(super) fn count_written(&mut self, connection: SocketHandle, count: usize) {
+        self.debts.write(connection, count);
     }
 
     /// A port that no connection uses.

@@ -105,7 +105,11 @@ impl TcpStream {
     ) -> Result<Self, TcpError> {
         stack.configured_for(remote.addr).await;
         let socket = socket(options);
-        let handle = stack.with(|inner| inner.connect(socket, remote))?;
+        let handle = stack.with(|inner| {
+            let handle = inner.connect(socket, remote)?;
+            inner.expect_acknowledgements(handle, options.timeout);
+            Ok(handle)
+        })?;
         let stream = Self {
             stack: Rc::clone(stack),
             handle,
@@ -172,7 +176,9 @@ impl TcpStream {
                 Err(_) => Poll::Ready(Err(TcpError::Closed)),
             })
             .await;
-        self.stack.kick();
+        self.stack.with(|inner| {
+            inner.count_written(self.handle, result.unwrap_or(0));
+        });
         result
     }
 
@@ -304,6 +310,8 @@ impl TcpListener {
         let index = poll_fn(|cx| self.poll_accept(cx)).await;
         let next = self.listen()?;
         let handle = core::mem::replace(&mut self.listening[index], next);
+        self.stack
+            .look(|inner| inner.expect_acknowledgements(handle, self.options.timeout));
         Ok(TcpStream {
             stack: Rc::clone(&self.stack),
             handle,

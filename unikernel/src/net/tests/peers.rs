@@ -179,8 +179,8 @@ fn n7_an_address_that_no_host_can_have_is_not_taken() {
         let (addresses, asked, mut alone) = lease(yours, &sensible_options());
         assert_eq!(addresses, [], "{yours:?}");
         assert!((1..=1000).contains(&asked), "{yours:?}: {asked}");
-        // A server that has come to its senses is believed, at the latest when the lease is renewed.
-        alone.pass_with(HOUR * 2, |packet| answer(&packet.bytes));
+        // A server that has come to its senses is believed soon.
+        alone.pass_with(Duration::from_secs(60), |packet| answer(&packet.bytes));
         assert!(alone.host.stack.is_configured(false), "{yours:?}");
     }
 }
@@ -318,6 +318,45 @@ fn wait_on(alone: &Alone) -> Verdict<Result<usize, TcpError>> {
     verdict
 }
 
+/// The acknowledgement of what stands before a segment, with the window shut.
+fn shut(sent: &Sent) -> Vec<u8> {
+    let segment = Segment {
+        ports: [sent.ports[1], sent.ports[0]],
+        seq: sent.ack,
+        ack: sent.seq,
+        flags: ACK,
+        window: 0,
+        options: &[],
+        payload: &[],
+    };
+    segment.frame()
+}
+
+#[test]
+fn n8_a_peer_whose_window_stays_shut_is_given_up() {
+    // The window is shut before a byte is taken, or after one segment was.
+    for first in [false, true] {
+        let mut alone = Alone::new(STATIC, FULL);
+        let (_, verdict) = send_on(&alone);
+        let mut open = first;
+        alone.pass_with(Duration::from_secs(600), |packet| {
+            let Some(sent) = tcp_sent(&packet.bytes) else {
+                return answer(&packet.bytes);
+            };
+            if sent.flags & SYN != 0 {
+                return acknowledge(&sent, if first { 65_535 } else { 0 });
+            }
+            if open && !sent.payload.is_empty() {
+                open = false;
+                return acknowledge(&sent, 0);
+            }
+            // Each question is answered, so that it is not the silence that ends it.
+            (!sent.payload.is_empty()).then(|| shut(&sent))
+        });
+        assert_eq!(*verdict.borrow(), Some(TcpError::Reset), "{first}");
+    }
+}
+
 #[test]
 fn n8_a_peer_that_is_silent_while_we_send_is_given_up() {
     let mut alone = Alone::new(STATIC, FULL);
@@ -372,4 +411,59 @@ fn n8_a_peer_that_never_answers_an_opening_is_told_of() {
     let (_, verdict) = send_on(&alone);
     alone.pass(Duration::from_secs(300));
     assert_eq!(*verdict.borrow(), Some(TcpError::Refused));
+}
+
+#[test]
+fn n8_a_peer_that_never_says_goodbye_is_left_without_one() {
+    // Its owner has dropped the connection. The peer acknowledges all, asks for signs of life, and never ends its direction; or
+    // shuts its window before the last bytes.
+    for shuts in [false, true] {
+        let mut alone = Alone::new(STATIC, FULL);
+        let before = sockets(&alone);
+        let stack = Rc::clone(&alone.host.stack);
+        alone.executor.spawner().spawn(async move {
+            let options = TcpOptions {
+                timeout: None,
+                ..TcpOptions::default()
+            };
+            let stream = TcpStream::connect(&stack, PEER, &options).await.unwrap();
+            stream.send(&[1; 5000]).await.unwrap();
+        });
+        let mut last = None;
+        for _ in 0..60 {
+            alone.pass_with(Duration::from_secs(5), |packet| {
+                let Some(sent) = tcp_sent(&packet.bytes) else {
+                    return answer(&packet.bytes);
+                };
+                last = Some(sent.clone());
+                match shuts && sent.flags & SYN == 0 {
+                    true => (!sent.payload.is_empty()).then(|| shut(&sent)),
+                    false => acknowledge(&sent, 65_535),
+                }
+            });
+            if let Some(sent) = &last {
+                // A keep-alive: the byte before the next one.
+                let count = sent.payload.len() as u32 + u32::from(sent.flags & crafted::FIN != 0);
+                let probe = Segment {
+                    ports: [sent.ports[1], sent.ports[0]],
+                    seq: sent.ack.wrapping_sub(1),
+                    ack: if shuts {
+                        sent.seq
+                    } else {
+                        sent.seq.wrapping_add(count)
+                    },
+                    flags: ACK,
+                    window: if shuts { 0 } else { 65_535 },
+                    options: &[],
+                    payload: &[],
+                };
+                alone.give(&probe.frame());
+            }
+        }
+        assert_eq!(sockets(&alone), before, "{shuts}");
+    }
+}
+
+fn sockets(alone: &Alone) -> usize {
+    alone.host.stack.look(|inner| inner.sockets.iter().count())
 }
