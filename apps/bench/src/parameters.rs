@@ -45,6 +45,8 @@ pub struct Task {
     pub size: u64,
     /// Messages.
     pub count: u64,
+    /// Whether what comes is compared with what the bench programs send.
+    pub check: bool,
     /// The address of our interface.
     pub ip: IpConfig,
 }
@@ -73,6 +75,12 @@ impl Stage for TcpBench {
         ),
         Parameter::new("size", Kind::Size, "64K", "bytes in a message"),
         Parameter::new("count", Kind::Integer, "1000", "messages"),
+        Parameter::new(
+            "check",
+            Kind::Choice(&["off", "on"]),
+            "off",
+            "compare what comes with what a tcp-bench or tcp-peer sends",
+        ),
     ];
     const EDGES: &'static [EdgeKind] = &[];
     const NETWORK: bool = true;
@@ -111,6 +119,7 @@ impl Task {
             },
             size,
             count,
+            check: text("check") == "on",
             ip: IpConfig::parse(plan.ip().unwrap_or("dhcp")).map_err(|e| failed(&e))?,
         })
     }
@@ -143,10 +152,15 @@ mod tests {
 
     #[test]
     fn the_contract_is_read() {
-        let task = task("role=client addr=10.0.0.1:80 mode=echo size=64 count=7 ip=10.0.0.2/8");
-        let task = task.unwrap();
+        let line = "role=client addr=10.0.0.1:80 mode=echo size=64 count=7 ip=10.0.0.2/8";
+        let task = self::task(line).unwrap();
         assert_eq!((task.role, task.mode), (Role::Client, Mode::Echo));
         assert_eq!((task.size, task.count, task.port), (64, 7, 80));
+        assert!(
+            !task.check,
+            "a program that knows nothing of it may send what it likes"
+        );
+        assert!(self::task("check=on").unwrap().check);
     }
 
     #[test]
@@ -173,6 +187,7 @@ mod tests {
             ("size=0", "size"),
             ("count=0", "count"),
             ("count=18446744073709551615", "count"),
+            ("check=maybe", "check"),
             ("ip=here", "ip="),
             ("colour=red", "colour"),
         ] {

@@ -3,6 +3,8 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
 
 use stage::Plan;
 use unikernel::hypercall::{self, ShutdownReason, shutdown};
@@ -10,14 +12,13 @@ use unikernel::net::{IpEndpoint, Network, TcpError, TcpOptions, TcpStream};
 use unikernel::rt::{self, Boot};
 use unikernel::{console, time};
 
+use crate::content::{Content, Mismatch, RUN_MAX};
 use crate::histogram::Histogram;
 use crate::parameters::{Mode, Role, Task, TcpBench};
 use crate::report::Report;
 
 /// Buffers of the connection: what is on its way at most.
 const BUFFER: usize = 256 << 10;
-/// The most that is read or written at once.
-const CHUNK: usize = 64 << 10;
 
 /// Measures, and ends the domain.
 pub fn main(boot: Boot) -> ! {
@@ -53,7 +54,6 @@ pub fn main(boot: Boot) -> ! {
 }
 
 async fn measure(task: &Task, network: &Network) -> Result<String, String> {
-    let failed = |error: TcpError| error.to_string();
     let options = TcpOptions {
         receive_buffer: BUFFER,
         send_buffer: BUFFER,
@@ -86,9 +86,10 @@ async fn measure(task: &Task, network: &Network) -> Result<String, String> {
         }
     }
     .map_err(|error| format!("{} port {}: {error}", task.host, task.port))?;
+    let mut exchange = Exchange::new(task, &stream);
     let before = (network.events(), hypercall::count());
     let start = time::now();
-    let round_trips = exchange(task, &stream).await.map_err(failed)?;
+    let round_trips = exchange.run().await.map_err(|error| error.to_string())?;
     let took = time::now().saturating_sub(start);
     let (events, hypercalls) = (network.events(), hypercall::count());
     if let Some(counters) = network.counters() {
@@ -106,68 +107,153 @@ async fn measure(task: &Task, network: &Network) -> Result<String, String> {
     };
     // The peer has taken everything, and has seen the end, or has gone.
     let _ = stream.acknowledged().await;
-    let _ = stream.receive(&mut [0]).await;
-    Ok(report.to_string())
+    match stream.receive(&mut [0]).await {
+        Ok(1..) if task.check => Err("more bytes came than were asked for".into()),
+        _ => Ok(report.to_string()),
+    }
+}
+
+/// Why an exchange failed.
+#[derive(Debug)]
+enum ExchangeError {
+    /// The connection did.
+    Tcp(TcpError),
+    /// What came is not what was sent.
+    Mismatch(Mismatch),
+}
+
+impl fmt::Display for ExchangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(error) => error.fmt(f),
+            Self::Mismatch(mismatch) => mismatch.fmt(f),
+        }
+    }
+}
+
+impl From<TcpError> for ExchangeError {
+    fn from(error: TcpError) -> Self {
+        Self::Tcp(error)
+    }
+}
+
+impl From<Mismatch> for ExchangeError {
+    fn from(mismatch: Mismatch) -> Self {
+        Self::Mismatch(mismatch)
+    }
 }
 
 /// What is measured.
-async fn exchange(task: &Task, stream: &TcpStream) -> Result<Option<Histogram>, TcpError> {
-    let total = task.size * task.count;
-    match (task.role, task.mode) {
-        (Role::Client, Mode::Sink) => {
-            let message = vec![0x5a; CHUNK.min(usize::try_from(total).unwrap_or(CHUNK))];
-            let mut left = total;
-            while left > 0 {
-                let len = left.min(message.len() as u64).min(task.size) as usize;
-                send_all(stream, &message[..len]).await?;
-                left -= len as u64;
+struct Exchange<'a> {
+    task: &'a Task,
+    stream: &'a TcpStream,
+    content: Content,
+    /// Made once: the time of a round trip is the network's.
+    buffer: Vec<u8>,
+    sent: u64,
+    received: u64,
+}
+
+impl<'a> Exchange<'a> {
+    fn new(task: &'a Task, stream: &'a TcpStream) -> Self {
+        Self {
+            task,
+            stream,
+            content: Content::new(),
+            buffer: vec![0; RUN_MAX],
+            sent: 0,
+            received: 0,
+        }
+    }
+
+    /// All messages; the round trips where they are sent back.
+    async fn run(&mut self) -> Result<Option<Histogram>, ExchangeError> {
+        let Task { size, count, .. } = *self.task;
+        match (self.task.role, self.task.mode) {
+            (Role::Client, Mode::Sink) => {
+                for _ in 0..count {
+                    self.send(size).await?;
+                }
+                self.receive_some(1).await?;
+                Ok(None)
             }
-            receive_all(stream, &mut [0], 1).await?;
-            Ok(None)
-        }
-        (Role::Server, Mode::Sink) => {
-            receive_all(stream, &mut vec![0; CHUNK], total).await?;
-            send_all(stream, &[1]).await?;
-            Ok(None)
-        }
-        (Role::Client, Mode::Echo) => round_trips(task, stream).await.map(Some),
-        (Role::Server, Mode::Echo) => {
-            send_back(stream, total).await?;
-            Ok(None)
+            (Role::Server, Mode::Sink) => {
+                self.receive(size * count).await?;
+                send_all(self.stream, &[1]).await?;
+                Ok(None)
+            }
+            (Role::Client, Mode::Echo) => self.round_trips().await.map(Some),
+            (Role::Server, Mode::Echo) => {
+                self.send_back(size * count).await?;
+                Ok(None)
+            }
         }
     }
-}
 
-async fn round_trips(task: &Task, stream: &TcpStream) -> Result<Histogram, TcpError> {
-    let mut histogram = Histogram::default();
-    let message = vec![0x5a; CHUNK];
-    // Made once: the time of a round trip is the network's.
-    let mut back = vec![0; CHUNK];
-    for _ in 0..task.count {
-        let start = time::now();
-        let mut left = task.size;
-        // A message longer than both buffers would wait for itself: its parts come back as they go.
-        while left > 0 {
-            let len = left.min(message.len() as u64) as usize;
-            send_all(stream, &message[..len]).await?;
-            receive_all(stream, &mut back, len as u64).await?;
-            left -= len as u64;
+    async fn round_trips(&mut self) -> Result<Histogram, ExchangeError> {
+        let mut histogram = Histogram::default();
+        for _ in 0..self.task.count {
+            let start = time::now();
+            let mut left = self.task.size;
+            // A message longer than both buffers would wait for itself: its parts come back as they go.
+            while left > 0 {
+                let len = left.min(RUN_MAX as u64);
+                self.send(len).await?;
+                self.receive(len).await?;
+                left -= len;
+            }
+            let took = time::now().saturating_sub(start).as_nanos();
+            histogram.add(u64::try_from(took).unwrap_or(u64::MAX));
         }
-        let took = time::now().saturating_sub(start).as_nanos();
-        histogram.add(u64::try_from(took).unwrap_or(u64::MAX));
+        Ok(histogram)
     }
-    Ok(histogram)
-}
 
-async fn send_back(stream: &TcpStream, total: u64) -> Result<(), TcpError> {
-    let mut buffer = vec![0; CHUNK];
-    let mut left = total;
-    while left > 0 {
-        let count = receive_some(stream, &mut buffer).await?;
-        send_all(stream, &buffer[..count]).await?;
-        left = left.saturating_sub(count as u64);
+    async fn send_back(&mut self, total: u64) -> Result<(), ExchangeError> {
+        while self.received < total {
+            let came = self.receive_some(RUN_MAX).await?;
+            self.compare(came)?;
+            send_all(self.stream, &self.buffer[..came]).await?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Sends the next `len` bytes of the stream.
+    async fn send(&mut self, len: u64) -> Result<(), ExchangeError> {
+        let end = self.sent + len;
+        while self.sent < end {
+            let run = self.content.run(self.sent, end - self.sent);
+            self.sent += self.stream.send(run).await? as u64;
+        }
+        Ok(())
+    }
+
+    /// Takes the next `len` bytes of the stream.
+    async fn receive(&mut self, len: u64) -> Result<(), ExchangeError> {
+        let end = self.received + len;
+        while self.received < end {
+            let most = (end - self.received).min(RUN_MAX as u64) as usize;
+            let came = self.receive_some(most).await?;
+            self.compare(came)?;
+        }
+        Ok(())
+    }
+
+    /// The next bytes of the stream are the first ones in the buffer.
+    fn compare(&mut self, came: usize) -> Result<(), ExchangeError> {
+        if self.task.check {
+            self.content.check(self.received, &self.buffer[..came])?;
+        }
+        self.received += came as u64;
+        Ok(())
+    }
+
+    /// Takes what has come, at least a byte, into the buffer; a peer that ends before has broken off.
+    async fn receive_some(&mut self, most: usize) -> Result<usize, TcpError> {
+        match self.stream.receive(&mut self.buffer[..most]).await? {
+            0 => Err(TcpError::Reset),
+            count => Ok(count),
+        }
+    }
 }
 
 async fn send_all(stream: &TcpStream, mut data: &[u8]) -> Result<(), TcpError> {
@@ -176,22 +262,4 @@ async fn send_all(stream: &TcpStream, mut data: &[u8]) -> Result<(), TcpError> {
         data = &data[sent..];
     }
     Ok(())
-}
-
-/// Takes `total` bytes by way of `buffer`.
-async fn receive_all(stream: &TcpStream, buffer: &mut [u8], total: u64) -> Result<(), TcpError> {
-    let mut left = total;
-    while left > 0 {
-        let count = receive_some(stream, buffer).await?;
-        left = left.saturating_sub(count as u64);
-    }
-    Ok(())
-}
-
-/// Takes what has come, at least a byte; a peer that ends before has broken off.
-async fn receive_some(stream: &TcpStream, buffer: &mut [u8]) -> Result<usize, TcpError> {
-    match stream.receive(buffer).await? {
-        0 => Err(TcpError::Reset),
-        count => Ok(count),
-    }
 }

@@ -15,6 +15,7 @@ cleanup() {
   done
   # shellcheck disable=SC2046 # one word per process
   kill $(jobs -p) 2>/dev/null
+  [ -z "${BRIDGE:-}" ] || ip link del "$BRIDGE"
   rm -rf "$CONFIGS"
 }
 trap cleanup EXIT
@@ -161,6 +162,46 @@ read_edge() {
   local id
   id=$(domid "$1")
   { while sleep 1; do echo; done; } | vchan-socket-proxy -m server "$id" "data/vchan/$id/$2" - >"$3" &
+}
+
+# private_bridge: a bridge of the scenario's own, where dom0 is 10.9.0.1: on the lab's, QEMU answers for every address that nobody
+# else has.
+private_bridge() {
+  BRIDGE=private0
+  # One that a scenario without an end has left.
+  ip link del $BRIDGE 2>/dev/null
+  ip link add $BRIDGE type bridge && ip addr add 10.9.0.1/24 dev $BRIDGE && ip link set $BRIDGE up || fail "no bridge"
+}
+# bench NAME EXTRA...: boots tcp-bench on that bridge, or on the lab's, and keeps it to look at when it has ended.
+bench() {
+  local name=$1
+  shift
+  CONFIG="vif = ['bridge=${BRIDGE:-xenbr0}${VIF:+,$VIF}']" ON_POWEROFF=preserve create "$name" tcp-bench 8 "$*"
+}
+# bench_line NAME: the line that a measurement has ended with.
+bench_line() {
+  wait_console "$1" '^\{"bench":"tcp",.*\}'
+  grep -a '^{"bench":"tcp"' "$(console "$1")"
+}
+# bench_figure NAME KEY: a whole number out of that line.
+bench_figure() { bench_line "$1" | sed -nE "s/.*\"$2\":([0-9]+).*/\1/p"; }
+
+# linux_guest NAME ADDRESS PROGRAM: boots the Linux guest on the bridge, which runs the program and powers off.
+linux_guest() {
+  need linux-guest/vmlinuz
+  local file=$CONFIGS/$1.cfg
+  {
+    echo "name = \"$PREFIX$1\""
+    echo 'type = "pv"'
+    echo "kernel = \"$JOB/linux-guest/vmlinuz\""
+    echo "ramdisk = \"$JOB/linux-guest/initramfs\""
+    echo "memory = ${GUEST_MEMORY:-192}"
+    echo "extra = 'console=hvc0 quiet mitigations=off address=$2 program=\"$(echo $3)\"'"
+    echo "vif = ['bridge=${BRIDGE:-xenbr0}']"
+    echo 'on_poweroff = "preserve"'
+    echo 'on_crash = "preserve"'
+  } >"$file"
+  xl create -q "$file" || fail "xl create $1 failed"
 }
 
 # What a machine has in use. leak_snapshot FILE before, leak_check FILE after: the same again, or the scenario fails.

@@ -4,13 +4,7 @@
 . "$JOB/lab/lib.sh"
 need bin/tcp-peer
 
-# bench NAME EXTRA...: boots tcp-bench on the bridge, where QEMU's own servers lease addresses and advertise a prefix.
-bench() {
-  local name=$1
-  shift
-  CONFIG='vif = ["bridge=xenbr0"]' ON_POWEROFF=preserve create "$name" tcp-bench 8 "$*"
-}
-
+# On the lab's bridge QEMU's own servers lease addresses and advertise a prefix.
 # dom0 answers for one name.
 need bin/name-server
 "$JOB/bin/name-server" peer.test 10.0.2.15 &

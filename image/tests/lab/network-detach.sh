@@ -4,15 +4,12 @@
 . "$JOB/lab/lib.sh"
 need bin/tcp-peer
 
-# A bridge of its own: on the lab's, QEMU answers for every address that nobody else has, and resets the connection.
-ip link add private0 type bridge && ip addr add 10.9.0.1/24 dev private0 && ip link set private0 up || fail "no bridge"
-trap 'cleanup; ip link del private0' EXIT
+private_bridge
 
 mac=00:16:3e:11:22:33
-CONFIG="vif = ['mac=$mac,bridge=private0']" ON_POWEROFF=preserve create echo tcp-bench 8 \
-  "role=server addr=0.0.0.0:5001 mode=echo size=100 count=20000 ip=10.9.0.77/24"
+VIF="mac=$mac" bench echo "role=server addr=0.0.0.0:5001 mode=echo size=100 count=20000 check=on ip=10.9.0.77/24"
 wait_console echo 'listening on port 5001'
-"$JOB/bin/tcp-peer" client 10.9.0.77 5001 echo 100 20000 >"$CONFIGS/said" &
+"$JOB/bin/tcp-peer" client 10.9.0.77 5001 echo 100 20000 check >"$CONFIGS/said" &
 peer=$!
 id=$(domid echo)
 in_use() { xenstore-read "/local/domain/$id/device/vif/0/state" | grep -qx "$1"; }
@@ -28,7 +25,7 @@ for round in 1 2 3; do
   until_true "$PATIENCE" gone || fail "round $round: the device is still there"
   # Nothing that we left is in the way of the next one.
   [ -z "$(xenstore-ls "/local/domain/$id/device/vif/0" 2>/dev/null)" ] || fail "nodes are left: $(xenstore-ls "/local/domain/$id/device/vif")"
-  xl network-attach "$id" "mac=$mac" bridge=private0 || fail "xl network-attach"
+  xl network-attach "$id" "mac=$mac" bridge="$BRIDGE" || fail "xl network-attach"
 done
 wait $peer || fail "the connection did not survive"
 grep -q '^2000000 bytes' "$CONFIGS/said" || fail "$(cat "$CONFIGS/said")"

@@ -1,7 +1,8 @@
 // The other end of a connection, on Linux's own TCP.
-//   tcp-peer server PORT sink|echo SIZE COUNT            waits for a connection
-//   tcp-peer client ADDRESS PORT sink|echo SIZE COUNT    makes it
+//   tcp-peer server PORT sink|echo SIZE COUNT [check]            waits for a connection
+//   tcp-peer client ADDRESS PORT sink|echo SIZE COUNT [check]    makes it
 // sink: COUNT messages of SIZE bytes from the client, then a byte back. echo: each message is sent back.
+// check: what comes is compared with what a tcp-peer or tcp-bench sends; a byte that differs ends it with 1.
 // Prints `N bytes, M per second`.
 #include <arpa/inet.h>
 #include <netdb.h>
@@ -14,7 +15,24 @@
 #include <time.h>
 #include <unistd.h>
 
-static char buffer[65536];
+// The stream that both sides send: a block of noise over and over, of a length that no two places which could be taken for one
+// another are apart (see apps/bench/src/content.rs). The block, and as much of it again as a run that begins at its end needs.
+enum { PERIOD = 65537, RUN_MAX = 65536 };
+static unsigned char content[PERIOD + RUN_MAX], buffer[RUN_MAX];
+static uint64_t sent, received;
+static int check;
+
+static void make_content(void)
+{
+	uint64_t state = 0x2545f4914f6cdd1d;
+	for (size_t index = 0; index < PERIOD; index++) {
+		state ^= state << 13;
+		state ^= state >> 7;
+		state ^= state << 17;
+		content[index] = state >> 56;
+	}
+	memcpy(content + PERIOD, content, RUN_MAX);
+}
 
 static void fail(const char *what)
 {
@@ -22,26 +40,58 @@ static void fail(const char *what)
 	exit(1);
 }
 
-static void send_all(int connection, uint64_t left)
+// The next `count` bytes of the stream are the first ones in the buffer.
+static void compare(size_t count)
+{
+	const unsigned char *wanted = content + received % PERIOD;
+	if (check && memcmp(buffer, wanted, count) != 0) {
+		size_t at = 0;
+		while (buffer[at] == wanted[at])
+			at++;
+		fprintf(stderr, "byte %llu of the stream is 0x%02x and not 0x%02x\n", (unsigned long long)(received + at), buffer[at], wanted[at]);
+		exit(1);
+	}
+	received += count;
+}
+
+static size_t receive_some(int connection, uint64_t most)
+{
+	ssize_t count = read(connection, buffer, most < RUN_MAX ? most : RUN_MAX);
+	if (count < 0)
+		fail("read");
+	if (count == 0) {
+		fprintf(stderr, "the stream ended at byte %llu\n", (unsigned long long)received);
+		exit(1);
+	}
+	return count;
+}
+
+static void send_all(int connection, const void *data, size_t left)
 {
 	while (left > 0) {
-		size_t size = left < sizeof buffer ? left : sizeof buffer;
-		ssize_t sent = write(connection, buffer, size);
-		if (sent <= 0)
+		ssize_t count = write(connection, data, left);
+		if (count <= 0)
 			fail("write");
-		left -= sent;
+		data = (const char *)data + count;
+		left -= count;
 	}
 }
 
-static void receive_all(int connection, uint64_t left)
+// Sends the next `size` bytes of the stream.
+static void send_message(int connection, uint64_t size)
 {
-	while (left > 0) {
-		size_t size = left < sizeof buffer ? left : sizeof buffer;
-		ssize_t count = read(connection, buffer, size);
-		if (count <= 0)
-			fail("read");
-		left -= count;
+	for (uint64_t end = sent + size; sent < end;) {
+		size_t run = end - sent < RUN_MAX ? end - sent : RUN_MAX;
+		send_all(connection, content + sent % PERIOD, run);
+		sent += run;
 	}
+}
+
+// Takes the next `size` bytes of the stream.
+static void receive_message(int connection, uint64_t size)
+{
+	for (uint64_t end = received + size; received < end;)
+		compare(receive_some(connection, end - received));
 }
 
 static int server(const char *port)
@@ -63,8 +113,8 @@ static int client(const char *address, const char *port)
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST }, *found;
 	if (getaddrinfo(address, port, &hints, &found) != 0)
 		fail("address");
-	// Whoever started us may have been quicker than the other side.
-	for (int tries = 0; tries < 600; tries++) {
+	// Whoever started us may have been quicker than the other side: a minute, however long an attempt takes.
+	for (time_t end = time(NULL) + 60; time(NULL) < end;) {
 		int connection = socket(found->ai_family, SOCK_STREAM, 0);
 		if (connect(connection, found->ai_addr, found->ai_addrlen) == 0)
 			return connection;
@@ -78,37 +128,39 @@ static int client(const char *address, const char *port)
 int main(int argc, char **argv)
 {
 	int first = argc > 1 && strcmp(argv[1], "client") == 0 ? 4 : 3, one = 1;
-	if (argc != first + 3)
-		return fprintf(stderr, "tcp-peer server PORT|client ADDRESS PORT sink|echo SIZE COUNT\n"), 2;
+	check = argc == first + 4 && strcmp(argv[first + 3], "check") == 0;
+	if (argc != first + 3 + check)
+		return fprintf(stderr, "tcp-peer server PORT|client ADDRESS PORT sink|echo SIZE COUNT [check]\n"), 2;
 	int is_client = first == 4, is_echo = strcmp(argv[first], "echo") == 0;
 	uint64_t size = strtoull(argv[first + 1], NULL, 10), count = strtoull(argv[first + 2], NULL, 10);
+	make_content();
 	int connection = is_client ? client(argv[2], argv[3]) : server(argv[2]);
 	setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	struct timespec start, end;
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	if (is_client) {
 		for (uint64_t message = 0; message < count; message++) {
-			send_all(connection, size);
+			send_message(connection, size);
 			if (is_echo)
-				receive_all(connection, size);
+				receive_message(connection, size);
 		}
 		if (!is_echo)
-			receive_all(connection, 1);
+			receive_some(connection, 1);
 	} else if (is_echo) {
-		ssize_t arrived;
-		for (uint64_t left = size * count; left > 0; left -= arrived) {
-			arrived = read(connection, buffer, sizeof buffer);
-			if (arrived <= 0)
-				fail("read");
-			send_all(connection, arrived);
+		while (received < size * count) {
+			size_t came = receive_some(connection, RUN_MAX);
+			compare(came);
+			send_all(connection, buffer, came);
 		}
 	} else {
-		receive_all(connection, size * count);
-		send_all(connection, 1);
+		receive_message(connection, size * count);
+		send_all(connection, &one, 1);
 	}
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	double seconds = end.tv_sec - start.tv_sec + (end.tv_nsec - start.tv_nsec) / 1e9;
-	printf("%llu bytes, %.0f per second\n", (unsigned long long)(size * count), size * count / seconds);
 	shutdown(connection, SHUT_WR);
+	if (check && read(connection, buffer, 1) > 0)
+		return fprintf(stderr, "more bytes came than were asked for\n"), 1;
+	printf("%llu bytes, %.0f per second\n", (unsigned long long)(size * count), size * count / seconds);
 	return 0;
 }

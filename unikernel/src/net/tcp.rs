@@ -182,10 +182,14 @@ impl TcpStream {
         result
     }
 
-    /// Waits until the peer has acknowledged all that was written.
+    /// Waits until the peer has acknowledged all that was written, and our end of the stream after [`Self::shutdown`].
     pub async fn acknowledged(&self) -> Result<(), TcpError> {
         self.poll_socket(|socket, cx| {
-            if socket.send_queue() == 0 {
+            let end_is_open = matches!(
+                socket.state(),
+                State::FinWait1 | State::Closing | State::LastAck
+            );
+            if socket.send_queue() == 0 && !end_is_open {
                 return Poll::Ready(Ok(()));
             }
             if socket.state() == State::Closed {
