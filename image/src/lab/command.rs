@@ -68,6 +68,9 @@ pub enum LabCommand {
         /// Memory of the emulated machine
         #[arg(long, value_name = "MB", default_value_t = 1024)]
         memory: u32,
+        /// Run the long form of those that have one
+        #[arg(long)]
+        soak: bool,
         /// Only say which scenarios there are
         #[arg(long)]
         list: bool,
@@ -105,15 +108,21 @@ pub fn execute(command: &LabCommand, json: bool) -> Result<(), Failure> {
             names,
             out,
             memory,
+            soak,
             list,
         } => {
             let workspace = Workspace::here()?;
-            let chosen =
-                scenarios::find(&fixtures::scenario_folder(&workspace), names).map_err(by_blame)?;
+            let folder = fixtures::scenario_folder(&workspace);
+            let chosen = scenarios::find(&folder, names, *soak).map_err(by_blame)?;
             if *list {
                 return Ok(list_scenarios(&chosen, json)?);
             }
-            test(&workspace, &chosen, out.clone(), *memory, &progress, json)
+            let mut job = Job::new(include_str!("scenarios.sh"));
+            job.memory = *memory;
+            if *soak {
+                job.bytes("soak", 0o644, b"");
+            }
+            test(&workspace, &chosen, job, out.clone(), &progress, json)
         }
         LabCommand::Clean => {
             let freed = parts::clean()?;
@@ -211,15 +220,13 @@ fn list_scenarios(scenarios: &[Scenario], json: bool) -> io::Result<()> {
 fn test(
     workspace: &Workspace,
     chosen: &[Scenario],
+    mut job: Job,
     out: Option<PathBuf>,
-    memory: u32,
     progress: &Progress,
     json: bool,
 ) -> Result<(), Failure> {
     let scratch = tempfile::tempdir()?;
     let results = out.unwrap_or_else(|| scratch.path().join("results"));
-    let mut job = Job::new(include_str!("scenarios.sh"));
-    job.memory = memory;
     // Boot included; each scenario is held to its own limit in dom0.
     job.timeout = chosen
         .iter()
@@ -228,7 +235,8 @@ fn test(
         + Duration::from_secs(120);
     fixtures::images(&mut job, workspace).map_err(by_blame)?;
     fixtures::data(&mut job, workspace)?;
-    fixtures::c_programs(&mut job, workspace, scratch.path(), progress)?;
+    let programs = fixtures::c_programs(&mut job, workspace, scratch.path(), progress)?;
+    fixtures::linux_guest(&mut job, programs, progress)?;
     let broker = outside_broker(&mut job, progress)?;
     let archive = dist::archive(workspace).map_err(Failure::failed)?;
     job.bytes("dist.tar.gz", 0o644, &archive);

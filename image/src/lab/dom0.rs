@@ -118,7 +118,7 @@ pub fn write(tree: &Path, kernel: &str, target: &Path) -> Result<Vec<String>, La
 }
 
 /// A file of a package, wherever the release puts it: some moved to `/usr`, some did not yet.
-fn find(tree: &Path, path: &str) -> Option<PathBuf> {
+pub(super) fn find(tree: &Path, path: &str) -> Option<PathBuf> {
     let moved = path
         .strip_prefix("usr/")
         .map_or_else(|| format!("usr/{path}"), str::to_owned);
@@ -226,7 +226,7 @@ impl Root<'_> {
     fn kernel_modules(&mut self, tree: &Path, kernel: &str) -> Result<(), LabError> {
         let source = find_modules(tree, kernel);
         let place = format!("lib/modules/{kernel}");
-        let chosen = modules::select(&source)?;
+        let chosen = modules::select(&source, &modules::AT_BOOT, &modules::AT_HAND)?;
         for path in chosen.keys() {
             self.add(&format!("{place}/{path}"), &source.join(path))?;
         }

@@ -6,10 +6,14 @@ use std::process::Command;
 
 use super::error::LabError;
 use super::job::Job;
+use super::linux_guest;
 use super::parts::Parts;
 use crate::broker;
 use crate::progress::Progress;
 use crate::workspace::Workspace;
+
+/// What the Linux guest runs: the C programs that are measured beside a unikernel.
+const GUEST_PROGRAMS: [&str; 1] = ["tcp-peer"];
 
 /// The folder of the lab's scenarios.
 pub fn scenario_folder(workspace: &Workspace) -> PathBuf {
@@ -62,23 +66,24 @@ pub fn subscriber(job: &mut Job) -> Result<(), LabError> {
 /// Compiles the C programs beside the scenarios against Debian's own Xen libraries, and adds them at `bin/`.
 ///
 /// A program's line `// libraries: NAME ...` says what it is linked with. Without a C compiler there are no programs,
-/// which is said aloud; scenarios that want one skip themselves.
+/// which is said aloud; scenarios that want one skip themselves. Returns what was compiled.
 pub fn c_programs(
     job: &mut Job,
     workspace: &Workspace,
     into: &Path,
     progress: &Progress,
-) -> Result<(), LabError> {
+) -> Result<Vec<PathBuf>, LabError> {
     let sources = files(&scenario_folder(workspace), "c");
     if sources.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     if Command::new("gcc").arg("--version").output().is_err() {
         progress.say("no gcc on this machine: scenarios that want a C program will be skipped (apt-get install gcc libc6-dev)");
-        return Ok(());
+        return Ok(Vec::new());
     }
     let tree = Parts::ensure(progress)?.tree();
     let libraries = tree.join("usr/lib/x86_64-linux-gnu");
+    let mut programs = Vec::new();
     for source in sources {
         let text = fs::read_to_string(&source).map_err(LabError::file(&source))?;
         let program = into.join(stem(&source));
@@ -106,8 +111,19 @@ pub fn c_programs(
             });
         }
         job.program(&format!("bin/{}", stem(&source)), &program)?;
+        programs.push(program);
     }
-    Ok(())
+    Ok(programs)
+}
+
+/// Adds the Linux guest, with those of these programs that it is there for.
+pub fn linux_guest(
+    job: &mut Job,
+    mut programs: Vec<PathBuf>,
+    progress: &Progress,
+) -> Result<(), LabError> {
+    programs.retain(|program| GUEST_PROGRAMS.contains(&stem(program).as_str()));
+    linux_guest::add(job, &Parts::ensure(progress)?, &programs)
 }
 
 fn linked(source: &str) -> impl Iterator<Item = &str> {

@@ -16,6 +16,7 @@ pub mod error;
 pub mod fixtures;
 pub mod job;
 pub mod libraries;
+pub mod linux_guest;
 pub mod modules;
 pub mod parts;
 pub mod qemu;

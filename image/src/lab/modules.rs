@@ -20,23 +20,24 @@ pub const AT_BOOT: [&str; 8] = [
     "e1000",
 ];
 
-/// What a job may want beside them; left out without a word where the kernel has it built in.
-const AT_HAND: [&str; 3] = ["tun", "sch_netem", "xen-blkback"];
+/// What a job may want beside them.
+pub const AT_HAND: [&str; 3] = ["tun", "sch_netem", "xen-blkback"];
 
-/// The modules to take along: path below the module folder → what it depends on, in modprobe's order.
-pub fn select(folder: &Path) -> Result<BTreeMap<String, Vec<String>>, LabError> {
+/// The modules to take along: path below the module folder → what it depends on, in modprobe's order. The `needed` ones are
+/// files or built into the kernel; a `welcome` one that is no file is left out without a word.
+pub fn select(
+    folder: &Path,
+    needed: &[&str],
+    welcome: &[&str],
+) -> Result<BTreeMap<String, Vec<String>>, LabError> {
     let mut files = BTreeMap::new();
     walk(folder, folder, &mut files)?;
     let mut chosen = BTreeMap::new();
-    for name in AT_BOOT.iter().chain(&AT_HAND) {
+    for (index, name) in needed.iter().chain(welcome).enumerate() {
         let name = name.replace('-', "_");
         if files.contains_key(&name) {
             choose(folder, &name, &files, &mut chosen)?;
-        } else if AT_BOOT
-            .iter()
-            .any(|module| module.replace('-', "_") == name)
-            && !built_in(folder, &name)
-        {
+        } else if index < needed.len() && !built_in(folder, &name) {
             return Err(LabError::MissingPart {
                 what: format!("kernel module {name}"),
             });

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::apt::{Apt, Package};
 use super::dom0;
 use super::error::LabError;
+use super::linux_guest;
 use crate::progress::{Bytes, Progress};
 
 /// Raised whenever what `fetch` makes out of the packages changes.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// What is named here by role; versions come from the release at hand.
 const ROOTS: [&str; 9] = [
@@ -92,6 +93,18 @@ impl Parts {
     /// The unpacked packages: headers and libraries to compile against, among others.
     pub fn tree(&self) -> PathBuf {
         self.folder.join("tree")
+    }
+
+    /// What a Linux guest has beside programs and libraries, as in its root.
+    pub fn linux_guest(&self) -> PathBuf {
+        self.folder.join("linux-guest")
+    }
+
+    /// A program of the packages, wherever the release puts it.
+    pub fn program(&self, path: &str) -> Result<PathBuf, LabError> {
+        dom0::find(&self.tree(), path).ok_or_else(|| LabError::MissingPart {
+            what: path.to_owned(),
+        })
     }
 
     /// The packages with their versions, `NAME=VERSION`.
@@ -180,6 +193,7 @@ fn fetch(cache: &Path, progress: &Progress) -> Result<(), LabError> {
         let _ = fs::remove_dir_all(tree.join(folder));
     }
     let modules = dom0::find_modules(&tree, &kernel);
+    linux_guest::keep_modules(&modules, &kernel, &work.path().join("linux-guest"))?;
     fs::remove_dir_all(&modules).map_err(LabError::file(&modules))?;
 
     let names = packages

@@ -1,7 +1,8 @@
 //! `grantflow lab test`: scripts run in dom0 one after the other, each with a verdict.
 //!
 //! A scenario is a bash script in `image/tests/lab`. Its second line says in a comment what it shows, and a line
-//! `# timeout: SECONDS` may give it more than a minute. It ends with 0 (passed), 77 (cannot be tried here) or anything
+//! `# timeout: SECONDS` may give it more than a minute. With `--soak` it finds SOAK set to 1, and a line
+//! `# soak timeout: SECONDS` says how long that may take. It ends with 0 (passed), 77 (cannot be tried here) or anything
 //! else (failed).
 
 use std::fs;
@@ -29,8 +30,8 @@ pub struct Scenario {
     pub limit: Duration,
 }
 
-/// The scenarios in a folder, in the order of their names; `names` picks some.
-pub fn find(folder: &Path, names: &[String]) -> Result<Vec<Scenario>, LabError> {
+/// The scenarios in a folder, in the order of their names; `names` picks some. `soak` asks for their long forms.
+pub fn find(folder: &Path, names: &[String], soak: bool) -> Result<Vec<Scenario>, LabError> {
     let entries = fs::read_dir(folder).map_err(LabError::file(folder))?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| {
@@ -44,7 +45,7 @@ pub fn find(folder: &Path, names: &[String]) -> Result<Vec<Scenario>, LabError> 
             .file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
             .unwrap_or_default();
-        all.push(parse(name, &text)?);
+        all.push(parse(name, &text, soak)?);
     }
     if all.is_empty() {
         let message = format!("there are no scenarios in {}", folder.display());
@@ -71,7 +72,7 @@ pub fn find(folder: &Path, names: &[String]) -> Result<Vec<Scenario>, LabError> 
     names.iter().map(pick).collect()
 }
 
-fn parse(name: String, text: &str) -> Result<Scenario, LabError> {
+fn parse(name: String, text: &str, soak: bool) -> Result<Scenario, LabError> {
     let comments = || {
         text.lines()
             .skip(1)
@@ -79,7 +80,9 @@ fn parse(name: String, text: &str) -> Result<Scenario, LabError> {
             .map(str::trim)
     };
     let about = comments().next().unwrap_or_default().to_owned();
-    let limit = match comments().find_map(|line| line.strip_prefix("timeout:")) {
+    let after = |key| comments().find_map(|line| line.strip_prefix(key));
+    let long = after("soak timeout:").filter(|_| soak);
+    let limit = match long.or_else(|| after("timeout:")) {
         None => LIMIT,
         Some(seconds) => super::job::seconds(seconds.trim())
             .map_err(|error| LabError::Job(format!("scenario {name}: timeout: {error}")))?,
@@ -222,6 +225,7 @@ mod tests {
         let scenario = parse(
             "a".into(),
             "#!/bin/bash\n# Twenty rounds leave nothing behind\n# timeout: 240\n. lib\n# x\n",
+            false,
         );
         let expected = Scenario {
             name: "a".into(),
@@ -230,11 +234,13 @@ mod tests {
         };
         assert_eq!(scenario.unwrap(), expected);
         assert_eq!(
-            parse("b".into(), "#!/bin/bash\n. lib\n").unwrap().limit,
+            parse("b".into(), "#!/bin/bash\n. lib\n", true)
+                .unwrap()
+                .limit,
             LIMIT
         );
         assert!(
-            parse("c".into(), "#!/bin/bash\n# x\n# timeout: soon\n")
+            parse("c".into(), "#!/bin/bash\n# x\n# timeout: soon\n", false)
                 .unwrap_err()
                 .to_string()
                 .contains("scenario c")
@@ -242,17 +248,26 @@ mod tests {
     }
 
     #[test]
+    fn the_long_form_may_take_longer_where_there_is_one() {
+        let limit = |soak, text| parse("a".into(), text, soak).unwrap().limit.as_secs();
+        let both = "#!/bin/bash\n# x\n# timeout: 240\n# soak timeout: 3600\n";
+        assert_eq!((limit(false, both), limit(true, both)), (240, 3600));
+        let one = "#!/bin/bash\n# x\n# timeout: 240\n";
+        assert_eq!(limit(true, one), 240);
+    }
+
+    #[test]
     fn scenarios_are_found_by_name_and_the_library_is_none() {
         let folder = tempfile::tempdir().unwrap();
         assert!(
-            find(folder.path(), &[]).is_err(),
+            find(folder.path(), &[], false).is_err(),
             "nothing tested is no success"
         );
         for name in ["two.sh", "one.sh", "lib.sh", "peer.c"] {
             fs::write(folder.path().join(name), "#!/bin/bash\n# x\n").unwrap();
         }
         let names = |asked: &[String]| {
-            find(folder.path(), asked).map(|all| {
+            find(folder.path(), asked, false).map(|all| {
                 all.into_iter()
                     .map(|scenario| scenario.name)
                     .collect::<Vec<_>>()

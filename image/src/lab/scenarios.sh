@@ -2,7 +2,8 @@
 # Runs the scenarios in /job/scenarios (lines `NAME SECONDS`) one after the other and prints for each a line
 # `verdict NAME STATUS MILLISECONDS [REASON]`; after a failure, the end of its log and of its guests' consoles.
 cd /job || exit 1
-export JOB=/job
+export JOB=/job SOAK=
+[ ! -e soak ] || SOAK=1
 
 domains() { xl list | awk 'NR > 1 && $2 != 0 { print $2 }'; }
 
