@@ -42,6 +42,10 @@ impl Default for TcpOptions {
     }
 }
 
+/// How long somebody who begins a connection to us may take to finish its handshake: who never meant it has one of the listener's
+/// few sockets until then. A handshake with a segment or two lost on the way takes less.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
 /// Why a connection could not be made, or ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TcpError {
@@ -305,6 +309,7 @@ impl TcpListener {
 
     fn listen(&self) -> Result<SocketHandle, TcpError> {
         let mut socket = socket(&self.options);
+        socket.set_timeout(Some(HANDSHAKE));
         socket.listen(self.port).map_err(|_| TcpError::Address)?;
         Ok(self.stack.look(|inner| inner.sockets.add(socket)))
     }
@@ -314,8 +319,11 @@ impl TcpListener {
         let index = poll_fn(|cx| self.poll_accept(cx)).await;
         let next = self.listen()?;
         let handle = core::mem::replace(&mut self.listening[index], next);
-        self.stack
-            .look(|inner| inner.expect_acknowledgements(handle, self.options.timeout));
+        self.stack.with(|inner| {
+            let socket = inner.sockets.get_mut::<tcp::Socket<'_>>(handle);
+            socket.set_timeout(self.options.timeout);
+            inner.expect_acknowledgements(handle, self.options.timeout);
+        });
         Ok(TcpStream {
             stack: Rc::clone(&self.stack),
             handle,

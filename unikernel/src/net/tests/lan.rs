@@ -100,7 +100,7 @@ impl Lan {
     }
 
     /// Lets `time` pass.
-    fn pass(&mut self, time: Duration) {
+    pub fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         while self.now < end {
             if !self.turn() {

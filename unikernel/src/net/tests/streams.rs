@@ -10,6 +10,7 @@ use smoltcp::wire::{IpAddress, IpEndpoint, Ipv6Address};
 
 use super::lan::{FULL, Faults, Lan, PLAIN, Random, address};
 use crate::net::device::Features;
+use crate::net::fake::Packet;
 use crate::net::tcp::{TcpError, TcpListener, TcpOptions, TcpStream};
 use crate::net::udp::UdpSocket;
 
@@ -186,6 +187,46 @@ fn nobody_listens_is_told() {
     });
     lan.run_until(HOUR, || verdict.get().is_some());
     assert_eq!(verdict.get(), Some(TcpError::Refused));
+}
+
+#[test]
+fn a_handshake_that_is_never_finished_gives_its_place_back() {
+    let mut lan = Lan::new(FULL, Faults::default(), 1);
+    let mut listener = TcpListener::bind(&lan.hosts[1].stack, 7, 1, TcpOptions::default()).unwrap();
+    lan.executor.spawner().spawn(async move {
+        loop {
+            drop(listener.accept().await.unwrap());
+        }
+    });
+    let stack = Rc::clone(&lan.hosts[0].stack);
+    let connected = Rc::new(Cell::new(0));
+    let count = Rc::clone(&connected);
+    let connect = move || {
+        let (stack, count) = (Rc::clone(&stack), Rc::clone(&count));
+        async move {
+            let options = TcpOptions::default();
+            let stream = TcpStream::connect(&stack, ipv4(1, 7), &options).await;
+            if stream.is_ok() {
+                count.set(count.get() + 1);
+            }
+        }
+    };
+    lan.recorded = Some(Vec::new());
+    lan.executor.spawner().spawn(connect());
+    lan.run_until(HOUR, || connected.get() == 1);
+    lan.pass(Duration::from_secs(1));
+    // The flags of TCP, behind headers without options.
+    let is_syn = |packet: &&Packet| packet.bytes.get(14 + 20 + 13) == Some(&0x02);
+    let recorded = lan.recorded.take().unwrap();
+    let syn = recorded.iter().find(is_syn).expect("a SYN was carried");
+
+    // It comes again, and whoever sent it hears nothing of it.
+    lan.faults.loss = 100;
+    lan.inject(1, syn);
+    lan.pass(Duration::from_secs(6));
+    lan.faults.loss = 0;
+    lan.executor.spawner().spawn(connect());
+    lan.run_until(Duration::from_secs(5), || connected.get() == 2);
 }
 
 #[test]
