@@ -15,16 +15,21 @@ use smoltcp::wire::IpEndpoint;
 
 use super::stack::{Inner, Stack};
 
+/// The largest window that is told to the byte. A larger one is told in units of several bytes (RFC 7323), and smoltcp 0.14 then
+/// takes back what it offered of a unit in part: bytes that were sent into that part are thrown away, the peer's acknowledgements,
+/// which come from behind them, too, and two programs that wait for each other's acknowledgements do so for ever.
+const RECEIVE_MAX: usize = u16::MAX as usize;
+
 /// How a connection is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct TcpOptions {
-    /// Bytes that may wait to be read: the window that the peer sees.
+    /// Bytes that may wait to be read: the window that the peer sees. 65,535 at most.
     pub receive_buffer: usize,
     /// Bytes that may wait to be sent or acknowledged.
     pub send_buffer: usize,
     /// How long the peer may be silent before it is asked for a sign of life.
     pub keep_alive: Option<Duration>,
-    /// How long the peer may owe an acknowledgement before the connection is given up.
+    /// How long the peer may owe an acknowledgement before the connection is given up, be it silent or with its window shut.
     pub timeout: Option<Duration>,
     /// Collect small writes while earlier ones are not acknowledged (Nagle).
     pub nagle: bool,
@@ -33,7 +38,7 @@ pub struct TcpOptions {
 impl Default for TcpOptions {
     fn default() -> Self {
         Self {
-            receive_buffer: 64 << 10,
+            receive_buffer: RECEIVE_MAX,
             send_buffer: 64 << 10,
             keep_alive: Some(Duration::from_secs(30)),
             timeout: Some(Duration::from_secs(90)),
@@ -85,7 +90,8 @@ impl embedded_io_async::Error for TcpError {
 
 fn socket(options: &TcpOptions) -> tcp::Socket<'static> {
     let buffer = |size: usize| tcp::SocketBuffer::new(vec![0; size.max(1)]);
-    let mut socket = tcp::Socket::new(buffer(options.receive_buffer), buffer(options.send_buffer));
+    let receive_buffer = buffer(options.receive_buffer.min(RECEIVE_MAX));
+    let mut socket = tcp::Socket::new(receive_buffer, buffer(options.send_buffer));
     socket.set_keep_alive(options.keep_alive);
     socket.set_timeout(options.timeout);
     socket.set_nagle_enabled(options.nagle);

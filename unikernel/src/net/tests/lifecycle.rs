@@ -168,7 +168,7 @@ fn a_device_that_vanishes_at_once_is_forgotten() {
 }
 
 #[test]
-fn a_back_end_that_is_loaded_again_is_met_again() {
+fn n1_a_back_end_that_is_loaded_again_is_met_again() {
     let mut scene = Scene::new();
     scene.attach();
     scene.settle();
@@ -180,7 +180,7 @@ fn a_back_end_that_is_loaded_again_is_met_again() {
 }
 
 #[test]
-fn a_back_end_that_breaks_the_protocol_gets_one_more_chance() {
+fn n2_a_back_end_that_breaks_the_protocol_gets_one_more_chance() {
     let mut scene = Scene::new();
     scene.attach();
     scene.settle();

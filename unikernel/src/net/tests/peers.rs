@@ -6,17 +6,21 @@ use std::rc::Rc;
 use std::vec;
 use std::vec::Vec;
 
-use smoltcp::time::Duration;
+use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{IpAddress, IpCidr, IpEndpoint};
 
 use super::is_soak;
 use super::lan::Random;
+use crate::net::config::IpConfig;
 use crate::net::crafted::{
     self, ACK, DhcpOption, OUR_IPV4, PEER_IPV4, PEER_MAC, SYN, Segment, Sent, acknowledge, answer,
     dhcp, dhcp_request, sensible_options, tcp_sent,
 };
-use crate::net::fake::Packet;
+use crate::net::device::NetDevice;
+use crate::net::fake::{Packet, connected};
 use crate::net::host::{Alone, FULL, PLAIN};
+use crate::net::ring::Violation;
+use crate::net::stack::Stack;
 use crate::net::tcp::{TcpError, TcpListener, TcpOptions, TcpStream};
 
 const STATIC: &str = "10.0.0.1/24";
@@ -466,4 +470,282 @@ fn n8_a_peer_that_never_says_goodbye_is_left_without_one() {
 
 fn sockets(alone: &Alone) -> usize {
     alone.host.stack.look(|inner| inner.sockets.iter().count())
+}
+
+/// Echoes on `port`, with `backlog` openings at a time.
+fn echo(alone: &Alone, port: u16, backlog: usize) {
+    let options = TcpOptions {
+        receive_buffer: 4096,
+        send_buffer: 4096,
+        ..TcpOptions::default()
+    };
+    let mut listener = TcpListener::bind(&alone.host.stack, port, backlog, options).unwrap();
+    let spawner = alone.executor.spawner();
+    alone.executor.spawner().spawn(async move {
+        loop {
+            let stream = listener.accept().await.unwrap();
+            spawner.spawn(async move {
+                let mut buffer = [0; 1000];
+                while let Ok(count @ 1..) = stream.receive(&mut buffer).await {
+                    if stream.send(&buffer[..count]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// An honest client's end of a connection to the host.
+struct Client {
+    port: u16,
+    seq: u32,
+    ack: u32,
+}
+
+impl Client {
+    fn segment<'a>(&self, flags: u8, payload: &'a [u8]) -> Segment<'a> {
+        Segment {
+            ports: [self.port, 7],
+            seq: self.seq,
+            ack: self.ack,
+            flags,
+            window: 65_535,
+            options: &[],
+            payload,
+        }
+    }
+
+    /// Opens a connection, asking again each second; `None` after `seconds`.
+    fn connect(alone: &mut Alone, port: u16, seconds: u32) -> Option<Self> {
+        let mut client = Self {
+            port,
+            seq: 70_000,
+            ack: 0,
+        };
+        for _ in 0..seconds {
+            let mut sent = client.exchange(alone, SYN, b"");
+            sent.retain(|segment| segment.flags == SYN | ACK && segment.ack == 70_001);
+            if let Some(answer) = sent.first() {
+                (client.seq, client.ack) = (answer.ack, answer.seq.wrapping_add(1));
+                client.exchange(alone, ACK, b"");
+                return Some(client);
+            }
+        }
+        None
+    }
+
+    /// Sends a segment, and within a second what goes to this client.
+    fn exchange(&self, alone: &mut Alone, flags: u8, payload: &[u8]) -> Vec<Sent> {
+        // The neighbour says where it is, as one does that is asked: spoofed ones push it out of the cache.
+        let mut sent = alone.give(&crafted::arp(1, PEER_MAC, PEER_IPV4, OUR_IPV4));
+        sent.extend(alone.give(&self.segment(flags, payload).frame()));
+        sent.extend(alone.pass(Duration::from_secs(1)));
+        let segments = sent.iter().filter_map(|packet| tcp_sent(&packet.bytes));
+        segments
+            .filter(|sent| sent.ports == [7, self.port])
+            .collect()
+    }
+
+    /// Sends bytes and gets them back.
+    fn ask(&mut self, alone: &mut Alone, payload: &[u8]) -> bool {
+        let sent = self.exchange(alone, ACK, payload);
+        let Some(answer) = sent.iter().find(|sent| sent.payload == payload) else {
+            return false;
+        };
+        self.seq = self.seq.wrapping_add(payload.len() as u32);
+        self.ack = answer.seq.wrapping_add(payload.len() as u32);
+        let acknowledgement = self.segment(ACK, b"").frame();
+        alone.give(&acknowledgement);
+        true
+    }
+}
+
+/// The frames of a flood: openings, and what else a scanner sends, from the neighbour or in others' names, to one port or to all.
+fn flood(random: &mut Random, number: usize) -> Vec<u8> {
+    let flags = [
+        SYN,
+        SYN,
+        SYN,
+        crafted::RST,
+        ACK,
+        crafted::FIN,
+        SYN | crafted::FIN,
+        0,
+    ];
+    let segment = Segment {
+        ports: [
+            1024 + random.below(60_000) as u16,
+            if number % 2 == 0 { 7 } else { number as u16 },
+        ],
+        seq: random.below(1 << 32) as u32,
+        ack: random.below(1 << 32) as u32,
+        flags: flags[random.below(8) as usize],
+        window: random.below(65_536) as u16,
+        options: &[2, 4, 5, 180, 4, 2],
+        payload: &[],
+    };
+    let from = match random.below(2) {
+        0 => PEER_IPV4,
+        _ => [10, 0, 0, 10 + random.below(200) as u8],
+    };
+    crafted::ipv4(6, from, OUR_IPV4, &segment.bytes())
+}
+
+#[test]
+fn n5_a_flood_of_openings_takes_no_memory_and_honest_connections_go_on() {
+    let frames = if is_soak() { 1_000_000 } else { 20_000 };
+    for listens in [false, true] {
+        let mut alone = Alone::new(STATIC, FULL);
+        let mut client = None;
+        if listens {
+            echo(&alone, 7, 4);
+            client = Client::connect(&mut alone, 5000, 1);
+            assert!(client.as_mut().unwrap().ask(&mut alone, b"before"));
+        }
+        let before = sockets(&alone);
+        let mut random = Random(u64::from(listens));
+        let mut answers = 0;
+        for number in 0..frames {
+            answers += alone.give(&flood(&mut random, number)).len();
+            if number % 2000 == 0 {
+                if let Some(client) = &mut client {
+                    assert!(client.ask(&mut alone, b"in the middle"), "{number}");
+                }
+            }
+        }
+        assert!(answers <= 2 * frames, "{answers} answers");
+        // Openings that came to something take no more than the backlog.
+        assert_eq!(sockets(&alone), before);
+        if listens {
+            // Half-open ones make room again.
+            let client = Client::connect(&mut alone, 5001, 300);
+            assert!(client.unwrap().ask(&mut alone, b"after"));
+        }
+    }
+}
+
+#[test]
+fn n5_one_poll_takes_in_no_more_than_a_batch_and_then_others_have_their_turn() {
+    let stack = Stack::new(IpConfig::parse(STATIC).unwrap(), 50_000);
+    let (mut backend, tx, rx) = connected(128, 0);
+    let device = NetDevice::new(tx, rx, FULL, 1500);
+    stack.up(device, crafted::OUR_MAC, 3, Instant::ZERO);
+    let _ = stack.poll(Instant::ZERO);
+    let mut random = Random(1);
+    let mut total = 0;
+    for number in 0..100 {
+        // As many as find a page, each time.
+        while backend.deliver(&flood(&mut random, number), 4096, 0, 0, false) {
+            total += 1;
+        }
+        backend.publish_rx();
+        let before = stack.counters().unwrap().rx_frames;
+        let outcome = stack.poll(Instant::from_millis(number as i64));
+        let taken = stack.counters().unwrap().rx_frames - before;
+        assert!((1..=64).contains(&taken), "{taken}");
+        assert!(outcome.again, "there is more");
+        backend.take_all();
+    }
+    assert!(total > 3000, "{total}");
+}
+
+#[test]
+fn n2_a_violation_is_told_and_ends_all_traffic_on_the_device() {
+    let mut alone = Alone::new(STATIC, FULL);
+    alone.pass(Duration::from_secs(60));
+    let question = crafted::arp(1, PEER_MAC, PEER_IPV4, OUR_IPV4);
+    assert_eq!(alone.give(&question).len(), 1);
+    let stack = Rc::clone(&alone.host.stack);
+    let verdict = Verdict::default();
+    let told = Rc::clone(&verdict);
+    alone.executor.spawner().spawn(async move {
+        *told.borrow_mut() = Some(stack.fault().await);
+    });
+    alone.settle();
+    assert_eq!(*verdict.borrow(), None);
+    // More responses than there are requests.
+    alone.host.backend.rx_rsp_prod = alone.host.backend.rx_rsp_prod.wrapping_add(1000);
+    alone.host.backend.publish_rx();
+    alone.settle();
+    assert_eq!(*verdict.borrow(), Some(Violation::ResponseIndex));
+    // What would be right now comes too late.
+    alone.host.backend.rx_rsp_prod = alone.host.backend.rx_rsp_prod.wrapping_sub(1000);
+    assert_eq!(alone.give(&question).len(), 0);
+    assert_eq!(alone.pass(HOUR).len(), 0);
+}
+
+#[test]
+fn n2_a_back_end_that_never_answers_costs_no_time_and_connections_end() {
+    let mut alone = Alone::new(STATIC, FULL);
+    let (_, verdict) = send_on(&alone);
+    // Sees the frames, hands back no page, and wants no event.
+    let mut polls = 0;
+    let end = Instant::from_secs(600);
+    let mut now = Instant::ZERO;
+    while now < end {
+        alone.executor.run_ready();
+        polls += u32::from(alone.host.poll(now).0);
+        now = alone
+            .host
+            .next
+            .unwrap_or(end)
+            .max(now + Duration::from_micros(1));
+    }
+    alone.executor.run_ready();
+    assert!(polls < 2000, "{polls}");
+    assert_eq!(*verdict.borrow(), Some(TcpError::Refused));
+}
+
+/// A window in units of several bytes would have to be rounded, and its end to go back.
+#[test]
+fn n3_what_was_offered_of_a_window_is_not_taken_back() {
+    let mut alone = Alone::new(STATIC, FULL);
+    let options = TcpOptions {
+        receive_buffer: 1 << 20,
+        ..TcpOptions::default()
+    };
+    // Accepts, and reads nothing.
+    let mut listener = TcpListener::bind(&alone.host.stack, 7, 1, options).unwrap();
+    let kept = Rc::new(RefCell::new(None));
+    let place = Rc::clone(&kept);
+    alone.executor.spawner().spawn(async move {
+        *place.borrow_mut() = listener.accept().await.ok();
+    });
+    alone.give(&crafted::arp(1, PEER_MAC, PEER_IPV4, OUR_IPV4));
+    let opened = alone.give(&crafted::syn(7, &[2, 4, 5, 180, 3, 3, 7, 0]));
+    let server = tcp_sent(&opened[0].bytes).unwrap();
+    let scale = opened[0].bytes[54..]
+        .windows(3)
+        .find(|it| it[..2] == [3, 3]);
+    let shift = scale.map_or(0, |option| option[2]);
+    let (mut next, mut offered, payload) = (1001, 0, [1; 1001]);
+    let segment = |seq, payload| Segment {
+        ports: [4000, 7],
+        seq,
+        ack: server.seq.wrapping_add(1),
+        flags: ACK,
+        window: 1000,
+        options: &[],
+        payload,
+    };
+    alone.give(&segment(next, &[]).frame());
+    while next != offered {
+        let room = payload
+            .len()
+            .min(offered.max(next + 1) as usize - next as usize);
+        let mut answers = alone.give(&segment(next, &payload[..room]).frame());
+        answers.extend(alone.pass(Duration::from_secs(1)));
+        answers.retain(|packet| tcp_sent(&packet.bytes).is_some());
+        let last = &answers.last().unwrap().bytes;
+        next = tcp_sent(last).unwrap().ack;
+        let window = u32::from(u16::from_be_bytes([last[48], last[49]])) << shift;
+        assert!(
+            next + window >= offered,
+            "{offered}, then {next} + {window}"
+        );
+        offered = next + window;
+    }
+    assert!(next > 60_000, "{next}");
+    assert!(kept.borrow().is_some());
 }

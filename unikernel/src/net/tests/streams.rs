@@ -8,7 +8,9 @@ use std::vec::Vec;
 use smoltcp::time::Duration;
 use smoltcp::wire::{IpAddress, IpEndpoint, Ipv6Address};
 
+use super::is_soak;
 use super::lan::{FULL, Faults, Lan, PLAIN, Random, address};
+use crate::executor::Spawner;
 use crate::net::device::Features;
 use crate::net::fake::Packet;
 use crate::net::tcp::{TcpError, TcpListener, TcpOptions, TcpStream};
@@ -26,8 +28,28 @@ fn bytes(len: usize, seed: u64) -> Vec<u8> {
     (0..len).map(|_| random.below(256) as u8).collect()
 }
 
+/// How bytes come back.
+#[derive(Clone, Copy, PartialEq)]
+enum Back {
+    /// While others are still on their way there.
+    AtOnce,
+    /// When the last one has arrived.
+    Afterwards,
+}
+
 /// Sends `len` bytes there and the same back; how many frames that took.
 fn echo(features: Features, faults: Faults, seed: u64, len: usize, to: IpEndpoint) -> u64 {
+    there_and_back(features, faults, seed, len, to, Back::AtOnce)
+}
+
+fn there_and_back(
+    features: Features,
+    faults: Faults,
+    seed: u64,
+    len: usize,
+    to: IpEndpoint,
+    back: Back,
+) -> u64 {
     let mut lan = Lan::new(features, faults, seed);
     // A lost acknowledgement is asked for many times over before a connection is given up.
     let options = TcpOptions {
@@ -38,16 +60,21 @@ fn echo(features: Features, faults: Faults, seed: u64, len: usize, to: IpEndpoin
     let mut listener = TcpListener::bind(&lan.hosts[1].stack, to.port, 1, options).unwrap();
     lan.executor.spawner().spawn(async move {
         let stream = listener.accept().await.unwrap();
-        let mut buffer = vec![0; 5000];
+        let (mut buffer, mut kept) = (vec![0; 5000], Vec::new());
         loop {
             let count = stream.receive(&mut buffer).await.unwrap();
-            if count == 0 {
-                break;
+            kept.extend_from_slice(&buffer[..count]);
+            if count > 0 && back == Back::Afterwards {
+                continue;
             }
-            let mut rest = &buffer[..count];
+            let mut rest = kept.as_slice();
             while !rest.is_empty() {
                 let sent = stream.send(rest).await.unwrap();
                 rest = &rest[sent..];
+            }
+            kept.clear();
+            if count == 0 {
+                break;
             }
         }
         stream.acknowledged().await.unwrap();
@@ -81,7 +108,7 @@ fn echo(features: Features, faults: Faults, seed: u64, len: usize, to: IpEndpoin
         }
         finished.set(true);
     });
-    lan.run_until(HOUR, || done.get());
+    lan.run_until(HOUR * 24, || done.get());
     assert!(
         *received.borrow() == *data,
         "the stream is not what was sent"
@@ -117,28 +144,27 @@ fn a_stream_over_ipv6_is_byte_exact() {
     );
 }
 
-#[test]
-fn streams_survive_loss_repetition_reordering_and_corruption() {
-    for (number, faults) in [
-        Faults {
-            loss: 5,
-            ..Faults::default()
-        },
-        Faults {
-            loss: 20,
-            ..Faults::default()
-        },
-        Faults {
-            repeat: 20,
-            ..Faults::default()
-        },
+/// Faults in percent, one after the other and all at once.
+const WIRES: [Faults; 8] = {
+    const NONE: Faults = Faults {
+        loss: 0,
+        repeat: 0,
+        reorder: 0,
+        corrupt: 0,
+    };
+    [
+        Faults { loss: 5, ..NONE },
+        Faults { loss: 10, ..NONE },
+        Faults { loss: 20, ..NONE },
+        Faults { loss: 30, ..NONE },
+        Faults { repeat: 20, ..NONE },
         Faults {
             reorder: 20,
-            ..Faults::default()
+            ..NONE
         },
         Faults {
             corrupt: 10,
-            ..Faults::default()
+            ..NONE
         },
         Faults {
             loss: 5,
@@ -147,32 +173,122 @@ fn streams_survive_loss_repetition_reordering_and_corruption() {
             corrupt: 5,
         },
     ]
-    .into_iter()
-    .enumerate()
-    {
-        for seed in 0..4 {
+};
+
+/// Each wire with both kinds of back ends, and a number for each round.
+fn on_all_wires(mut run: impl FnMut(Features, Faults, u64)) {
+    let rounds = if is_soak() { 200 } else { 3 };
+    for (number, faults) in WIRES.into_iter().enumerate() {
+        for round in 0..rounds {
+            let seed = round * 100 + number as u64;
             std::println!("{faults:?} {seed}");
-            echo(
-                PLAIN,
-                faults,
-                seed * 100 + number as u64,
-                200_000,
-                ipv4(1, 7),
-            );
+            run(PLAIN, faults, seed);
             // A frame with a blank checksum never leaves a host, where nothing corrupts it.
             let within = Faults {
                 corrupt: 0,
                 ..faults
             };
-            echo(
-                FULL,
-                within,
-                seed * 100 + number as u64,
-                200_000,
-                ipv4(1, 7),
-            );
+            run(FULL, within, seed);
         }
     }
+}
+
+#[test]
+fn n3_streams_are_byte_exact_over_loss_repetition_reordering_and_corruption() {
+    on_all_wires(|features, faults, seed| {
+        there_and_back(
+            features,
+            faults,
+            seed,
+            100_000,
+            ipv4(1, 7),
+            Back::Afterwards,
+        );
+    });
+}
+
+/// Bytes both ways at once, over a connection with a timeout: all of them arrive, or those before a place where both ends tell of a
+/// broken connection. smoltcp 0.14 begins anew at what was not acknowledged when a timer runs out, and its further acknowledgements
+/// come from there too, which another smoltcp takes for old segments and does not look into: two that time out together never hear
+/// each other again. (Linux answers such a segment from where it has come to, which gets the connection going.)
+#[test]
+fn n3_streams_both_ways_at_once_are_byte_exact_to_their_end_or_to_the_error() {
+    let (mut whole, mut broken) = (0, 0);
+    on_all_wires(|features, faults, seed| {
+        for ended in both_ways(features, faults, seed) {
+            match ended {
+                Ok(()) => whole += 1,
+                Err(error) => {
+                    assert_eq!(error, TcpError::Reset);
+                    broken += 1;
+                }
+            }
+        }
+    });
+    assert!(broken * 4 < whole, "{broken} broken, {whole} whole");
+}
+
+/// Sends bytes both ways at once; how it ended for each.
+fn both_ways(features: Features, faults: Faults, seed: u64) -> Vec<Result<(), TcpError>> {
+    let mut lan = Lan::new(features, faults, seed);
+    let ends = Rc::new(RefCell::new(Vec::new()));
+    let data = [0, 1].map(|side| Rc::new(bytes(100_000, seed * 2 + side)));
+    let options = TcpOptions::default();
+    let mut listener = TcpListener::bind(&lan.hosts[1].stack, 7, 1, options).unwrap();
+    let (spawner, theirs, told) = (lan.executor.spawner(), data.clone(), Rc::clone(&ends));
+    lan.executor.spawner().spawn(async move {
+        let stream = Rc::new(listener.accept().await.unwrap());
+        let [there, here] = theirs;
+        exchange(&spawner, stream, there, here, told);
+    });
+    let stack = Rc::clone(&lan.hosts[0].stack);
+    let (spawner, told) = (lan.executor.spawner(), Rc::clone(&ends));
+    lan.executor.spawner().spawn(async move {
+        let stream = TcpStream::connect(&stack, ipv4(1, 7), &options).await;
+        let [here, there] = data;
+        exchange(&spawner, Rc::new(stream.unwrap()), there, here, told);
+    });
+    lan.run_until(HOUR * 24, || ends.borrow().len() == 2);
+    ends.take()
+}
+
+/// Sends `own` and receives `other`, at the same time.
+fn exchange(
+    spawner: &Spawner,
+    stream: Rc<TcpStream>,
+    other: Rc<Vec<u8>>,
+    own: Rc<Vec<u8>>,
+    ends: Rc<RefCell<Vec<Result<(), TcpError>>>>,
+) {
+    let writer = Rc::clone(&stream);
+    spawner.spawn(async move {
+        let mut rest = own.as_slice();
+        while !rest.is_empty() {
+            match writer.send(rest).await {
+                Ok(sent) => rest = &rest[sent..],
+                // The reader tells.
+                Err(_) => return,
+            }
+        }
+        writer.shutdown();
+    });
+    spawner.spawn(async move {
+        let (mut buffer, mut received) = (vec![0; 7000], 0);
+        let end = loop {
+            match stream.receive(&mut buffer).await {
+                Ok(0) => {
+                    assert_eq!(received, other.len());
+                    break Ok(());
+                }
+                Ok(count) => {
+                    assert!(other[received..].starts_with(&buffer[..count]));
+                    received += count;
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        ends.borrow_mut().push(end);
+    });
 }
 
 #[test]
@@ -230,7 +346,7 @@ fn a_handshake_that_is_never_finished_gives_its_place_back() {
 }
 
 #[test]
-fn a_peer_that_vanishes_is_given_up() {
+fn n8_a_peer_that_vanishes_is_given_up() {
     let mut lan = Lan::new(FULL, Faults::default(), 1);
     let mut listener = TcpListener::bind(&lan.hosts[1].stack, 7, 1, TcpOptions::default()).unwrap();
     let accepted = Rc::new(RefCell::new(None));
@@ -334,7 +450,9 @@ fn a_reader_that_was_slow_gets_the_rest_at_once() {
         }
     });
     // Until both buffers are full.
-    lan.run_until(HOUR, || sent.get() == 2 * (64 << 10));
+    let buffers = TcpOptions::default();
+    let full = buffers.receive_buffer + buffers.send_buffer;
+    lan.run_until(HOUR, || sent.get() == full);
     let stream = accepted.take().unwrap();
     let received = Rc::new(RefCell::new(Vec::new()));
     let collected = Rc::clone(&received);
@@ -352,7 +470,7 @@ fn a_reader_that_was_slow_gets_the_rest_at_once() {
 }
 
 #[test]
-fn a_connection_lives_through_a_device_that_goes_and_comes_back() {
+fn n1_a_connection_lives_through_a_device_that_goes_and_comes_back() {
     let mut lan = Lan::new(FULL, Faults::default(), 1);
     let mut listener = TcpListener::bind(&lan.hosts[1].stack, 7, 1, TcpOptions::default()).unwrap();
     lan.executor.spawner().spawn(async move {
