@@ -5,6 +5,7 @@ CARGO ?= cargo
 GRANTFLOW = $(CARGO) run --quiet --release --package grantflow --
 ROUNDS ?= 5
 PROPTEST_CASES ?= 20000
+FUZZ_SECONDS ?= 3600
 
 .PHONY: help images demo lab test dist soak clean tools
 
@@ -14,7 +15,7 @@ help:
 	@echo 'make lab      a shell in dom0 of a Xen under QEMU, with the images at hand'
 	@echo 'make test     every test: on the host, then in the lab'
 	@echo 'make dist     one archive with tool, images, recordings and sample configs, for a dom0 without Rust'
-	@echo 'make soak     the same for hours: ROUNDS=$(ROUNDS) lab rounds, PROPTEST_CASES=$(PROPTEST_CASES)'
+	@echo 'make soak     the same for hours: ROUNDS=$(ROUNDS) lab rounds, PROPTEST_CASES=$(PROPTEST_CASES), FUZZ_SECONDS=$(FUZZ_SECONDS)'
 	@echo 'make clean    remove what was built (the lab cache: grantflow lab clean)'
 
 images: tools
@@ -35,7 +36,12 @@ dist: images
 	$(GRANTFLOW) dist
 
 soak: tools
-	PROPTEST_CASES=$(PROPTEST_CASES) $(CARGO) test --release --workspace
+	PROPTEST_CASES=$(PROPTEST_CASES) $(CARGO) test --profile soak --workspace
+	cd unikernel && if $(CARGO) fuzz --version >/dev/null 2>&1; then \
+	  for target in $$($(CARGO) fuzz list); do \
+	    $(CARGO) fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=2000 || exit 1; \
+	  done; \
+	else echo 'SKIPPED: cargo-fuzz is not installed (cargo install cargo-fuzz)'; fi
 	$(GRANTFLOW) images
 	for round in $$(seq $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; $(GRANTFLOW) lab test --out target/lab || exit 1; done
 
