@@ -167,6 +167,10 @@ pub(crate) mod adversary {
 }
 
 #[cfg(any(test, fuzzing))]
+#[cfg_attr(
+    fuzzing,
+    expect(dead_code, reason = "memory that is used by its address")
+)]
 #[repr(align(4096))]
 struct Page([u8; PAGE_SIZE]);
 

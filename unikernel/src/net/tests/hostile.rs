@@ -10,7 +10,7 @@ use smoltcp::time::Duration;
 
 use super::lan::{FULL, Faults, Lan, Random};
 use crate::net::fake::Packet;
-use crate::net::tcp::{TcpListener, TcpOptions, TcpStream};
+use crate::net::tcp::{TcpError, TcpListener, TcpOptions, TcpStream};
 use crate::net::udp::UdpSocket;
 use smoltcp::wire::{IpAddress, IpEndpoint};
 
@@ -46,8 +46,13 @@ fn busy(seed: u64) -> (Lan, Rc<Cell<u32>>) {
     let (stack, answers) = (Rc::clone(&lan.hosts[0].stack), Rc::new(Cell::new(0)));
     let count = Rc::clone(&answers);
     lan.executor.spawner().spawn(async move {
-        // A connection may be broken off by what is sent in its name; the next one works.
-        while let Ok(stream) = TcpStream::connect(&stack, SERVER, &options).await {
+        loop {
+            // A connection may be broken off by what is sent in its name, or be refused before it stands; the next one works.
+            let stream = match TcpStream::connect(&stack, SERVER, &options).await {
+                Ok(stream) => stream,
+                Err(TcpError::Refused) => continue,
+                Err(error) => panic!("{error}"),
+            };
             while let Ok(1..) = stream.send(b"ask").await {
                 match stream.receive(&mut [0; 10]).await {
                     Ok(1..) => count.set(count.get() + 1),

@@ -2,6 +2,8 @@
 
 extern crate std;
 
+mod dhcp;
+mod flood;
 mod hostile;
 mod lan;
 mod lifecycle;

@@ -1,4 +1,4 @@
-//! Peers made by hand: what they may do to one host, and what it declares to do then. The names begin with the row of the fault
+//! Peers and back ends that do less than they owe: what one host declares to do then. The names begin with the row of the fault
 //! catalogue that they belong to.
 
 use std::cell::{Cell, RefCell};
@@ -7,23 +7,18 @@ use std::vec;
 use std::vec::Vec;
 
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::{IpAddress, IpCidr, IpEndpoint};
+use smoltcp::wire::{IpAddress, IpEndpoint};
 
-use super::is_soak;
-use super::lan::Random;
-use crate::net::config::IpConfig;
 use crate::net::crafted::{
-    self, ACK, DhcpOption, OUR_IPV4, PEER_IPV4, PEER_MAC, SYN, Segment, Sent, acknowledge, answer,
-    dhcp, dhcp_request, sensible_options, tcp_sent,
+    self, ACK, OUR_IPV4, PEER_IPV4, PEER_MAC, SYN, Segment, Sent, acknowledge, answer, tcp_sent,
 };
-use crate::net::device::NetDevice;
-use crate::net::fake::{Packet, connected};
+use crate::net::fake::Packet;
 use crate::net::host::{Alone, FULL, PLAIN};
 use crate::net::ring::Violation;
-use crate::net::stack::Stack;
 use crate::net::tcp::{TcpError, TcpListener, TcpOptions, TcpStream};
 
-const STATIC: &str = "10.0.0.1/24";
+/// The parameter `ip=` of the host under test.
+pub const STATIC: &str = "10.0.0.1/24";
 
 /// Sends `data` on the first connection to `port`.
 fn serve(alone: &Alone, port: u16, data: Vec<u8>) {
@@ -102,189 +97,11 @@ fn n4_the_least_segments_that_a_peer_can_ask_for_carry_its_data() {
     }
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub const HOUR: Duration = Duration::from_secs(3600);
 const PEER: IpEndpoint = IpEndpoint {
     addr: IpAddress::v4(10, 0, 0, 9),
     port: 1883,
 };
-
-fn ipv4_addresses(alone: &Alone) -> Vec<IpCidr> {
-    let mut addresses = alone.host.stack.addresses();
-    addresses.retain(|cidr| matches!(cidr, IpCidr::Ipv4(_)));
-    addresses
-}
-
-fn count_requests(sent: &[Packet]) -> usize {
-    let request = |packet: &&Packet| dhcp_request(&packet.bytes).is_some();
-    sent.iter().filter(request).count()
-}
-
-#[test]
-fn n7_without_a_dhcp_server_the_host_asks_now_and_then_and_waits() {
-    let mut alone = Alone::new("dhcp", FULL);
-    let asked = count_requests(&alone.pass(HOUR));
-    assert!((10..=400).contains(&asked), "{asked}");
-    assert!(!alone.host.stack.is_configured(false));
-    // And takes the first lease that it can get.
-    alone.pass_with(HOUR, |packet| answer(&packet.bytes));
-    assert_eq!(
-        ipv4_addresses(&alone),
-        [IpCidr::new(IpAddress::v4(10, 0, 0, 1), 24)]
-    );
-}
-
-#[test]
-fn n7_a_server_that_refuses_is_asked_again_but_not_without_pause() {
-    let mut alone = Alone::new("dhcp", FULL);
-    let mut asked = 0;
-    alone.pass_with(HOUR, |packet| {
-        let (transaction, kind) = dhcp_request(&packet.bytes)?;
-        asked += 1;
-        // Offers, and then does not stand by it.
-        let kind = if kind == 1 { 2 } else { 6 };
-        Some(dhcp(
-            transaction,
-            kind,
-            PEER_IPV4,
-            OUR_IPV4,
-            &sensible_options(),
-        ))
-    });
-    assert!((10..=1000).contains(&asked), "{asked}");
-    assert!(!alone.host.stack.is_configured(false));
-    alone.pass_with(HOUR, |packet| answer(&packet.bytes));
-    assert!(alone.host.stack.is_configured(false));
-}
-
-/// Serves `yours` and `options` for an hour; the addresses that the host has then, and how often it asked.
-fn lease(yours: [u8; 4], options: &[DhcpOption]) -> (Vec<IpCidr>, usize, Alone) {
-    let mut alone = Alone::new("dhcp", FULL);
-    let mut asked = 0;
-    alone.pass_with(HOUR, |packet| {
-        let (transaction, kind) = dhcp_request(&packet.bytes)?;
-        asked += 1;
-        let kind = if kind == 1 { 2 } else { 5 };
-        Some(dhcp(transaction, kind, PEER_IPV4, yours, options))
-    });
-    (ipv4_addresses(&alone), asked, alone)
-}
-
-#[test]
-fn n7_an_address_that_no_host_can_have_is_not_taken() {
-    for yours in [
-        [0, 0, 0, 0],
-        [255, 255, 255, 255],
-        [224, 0, 0, 1],
-        [127, 0, 0, 1],
-        // The network itself, and everyone in it.
-        [10, 0, 0, 0],
-        [10, 0, 0, 255],
-    ] {
-        let (addresses, asked, mut alone) = lease(yours, &sensible_options());
-        assert_eq!(addresses, [], "{yours:?}");
-        assert!((1..=1000).contains(&asked), "{yours:?}: {asked}");
-        // A server that has come to its senses is believed soon.
-        alone.pass_with(Duration::from_secs(60), |packet| answer(&packet.bytes));
-        assert!(alone.host.stack.is_configured(false), "{yours:?}");
-    }
-}
-
-#[test]
-fn n7_silly_options_beside_a_good_address_do_no_harm() {
-    let with = |code: u8, value: &[u8]| {
-        let mut options = sensible_options();
-        options.retain(|(known, _)| *known != code);
-        options.push((code, value.to_vec()));
-        options
-    };
-    let good = [IpCidr::new(IpAddress::v4(10, 0, 0, 1), 24)];
-    for (what, options, taken) in [
-        ("a router elsewhere", with(3, &[192, 0, 2, 1]), true),
-        ("everyone as the router", with(3, &[255; 4]), true),
-        ("a router of two bytes", with(3, &[10, 0]), true),
-        ("everyone as the resolver", with(6, &[255; 4]), true),
-        ("a lease for ever", with(51, &[255; 4]), true),
-        ("a lease of no time", with(51, &[0; 4]), false),
-        ("a lease of ten seconds", with(51, &[0, 0, 0, 10]), true),
-        (
-            "times in the wrong order",
-            [with(58, &[0, 0, 0, 9]), vec![(59, vec![0; 4])]].concat(),
-            true,
-        ),
-        ("to be renewed at once", with(58, &[0; 4]), true),
-        ("a mask with holes", with(1, &[255, 0, 255, 0]), false),
-        ("no mask", with(1, &[]), false),
-    ] {
-        let (addresses, asked, mut alone) = lease(OUR_IPV4, &options);
-        let expected: &[IpCidr] = if taken { &good } else { &[] };
-        assert_eq!(addresses, expected, "{what}");
-        assert!((1..=1000).contains(&asked), "{what}: {asked}");
-        // The neighbours are reached whatever the router is.
-        let request = crafted::arp(1, PEER_MAC, PEER_IPV4, OUR_IPV4);
-        let answered = |packet: &Packet| packet.bytes[12..14] == [8, 6];
-        assert_eq!(alone.give(&request).iter().any(answered), taken, "{what}");
-    }
-}
-
-#[test]
-fn n7_answers_to_nobodys_question_change_nothing() {
-    let mut alone = Alone::new("dhcp", FULL);
-    let rogue = [10, 0, 0, 66];
-    let mut transactions = Vec::new();
-    alone.pass_with(Duration::from_secs(60), |packet| {
-        transactions.extend(dhcp_request(&packet.bytes).map(|(transaction, _)| transaction));
-        answer(&packet.bytes)
-    });
-    let good = ipv4_addresses(&alone);
-    assert_eq!(good.len(), 1);
-    let [a, b, c, d] = transactions[0];
-    for transaction in [[a, b, c, !d], [0; 4], [255; 4]] {
-        for kind in 0..=9 {
-            let frame = dhcp(transaction, kind, rogue, [10, 9, 9, 9], &sensible_options());
-            alone.give(&frame);
-            assert_eq!(ipv4_addresses(&alone), good, "{kind}");
-        }
-    }
-}
-
-#[test]
-fn n7_the_first_of_two_servers_is_asked_and_the_other_left_alone() {
-    let mut alone = Alone::new("dhcp", FULL);
-    let rogue = [10, 0, 0, 66];
-    let offer =
-        |transaction, server, yours| dhcp(transaction, 2, server, yours, &sensible_options());
-    let sent = alone.pass(Duration::from_secs(20));
-    let (transaction, _) = sent
-        .iter()
-        .rev()
-        .find_map(|it| dhcp_request(&it.bytes))
-        .unwrap();
-    let sent = alone.give(&offer(transaction, PEER_IPV4, OUR_IPV4));
-    let asked = sent.iter().any(|packet| {
-        // The option that names the server it is for.
-        packet
-            .bytes
-            .windows(6)
-            .any(|option| option == [54, 4, 10, 0, 0, 9])
-    });
-    assert!(asked);
-    assert!(
-        alone
-            .give(&offer(transaction, rogue, [10, 9, 9, 9]))
-            .is_empty()
-    );
-    alone.give(&dhcp(
-        transaction,
-        5,
-        PEER_IPV4,
-        OUR_IPV4,
-        &sensible_options(),
-    ));
-    assert_eq!(
-        ipv4_addresses(&alone),
-        [IpCidr::new(IpAddress::v4(10, 0, 0, 1), 24)]
-    );
-}
 
 /// What a task has come to.
 type Verdict<T> = Rc<RefCell<Option<T>>>;
@@ -468,186 +285,9 @@ fn n8_a_peer_that_never_says_goodbye_is_left_without_one() {
     }
 }
 
-fn sockets(alone: &Alone) -> usize {
+/// How many sockets there are.
+pub fn sockets(alone: &Alone) -> usize {
     alone.host.stack.look(|inner| inner.sockets.iter().count())
-}
-
-/// Echoes on `port`, with `backlog` openings at a time.
-fn echo(alone: &Alone, port: u16, backlog: usize) {
-    let options = TcpOptions {
-        receive_buffer: 4096,
-        send_buffer: 4096,
-        ..TcpOptions::default()
-    };
-    let mut listener = TcpListener::bind(&alone.host.stack, port, backlog, options).unwrap();
-    let spawner = alone.executor.spawner();
-    alone.executor.spawner().spawn(async move {
-        loop {
-            let stream = listener.accept().await.unwrap();
-            spawner.spawn(async move {
-                let mut buffer = [0; 1000];
-                while let Ok(count @ 1..) = stream.receive(&mut buffer).await {
-                    if stream.send(&buffer[..count]).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-}
-
-/// An honest client's end of a connection to the host.
-struct Client {
-    port: u16,
-    seq: u32,
-    ack: u32,
-}
-
-impl Client {
-    fn segment<'a>(&self, flags: u8, payload: &'a [u8]) -> Segment<'a> {
-        Segment {
-            ports: [self.port, 7],
-            seq: self.seq,
-            ack: self.ack,
-            flags,
-            window: 65_535,
-            options: &[],
-            payload,
-        }
-    }
-
-    /// Opens a connection, asking again each second; `None` after `seconds`.
-    fn connect(alone: &mut Alone, port: u16, seconds: u32) -> Option<Self> {
-        let mut client = Self {
-            port,
-            seq: 70_000,
-            ack: 0,
-        };
-        for _ in 0..seconds {
-            let mut sent = client.exchange(alone, SYN, b"");
-            sent.retain(|segment| segment.flags == SYN | ACK && segment.ack == 70_001);
-            if let Some(answer) = sent.first() {
-                (client.seq, client.ack) = (answer.ack, answer.seq.wrapping_add(1));
-                client.exchange(alone, ACK, b"");
-                return Some(client);
-            }
-        }
-        None
-    }
-
-    /// Sends a segment, and within a second what goes to this client.
-    fn exchange(&self, alone: &mut Alone, flags: u8, payload: &[u8]) -> Vec<Sent> {
-        // The neighbour says where it is, as one does that is asked: spoofed ones push it out of the cache.
-        let mut sent = alone.give(&crafted::arp(1, PEER_MAC, PEER_IPV4, OUR_IPV4));
-        sent.extend(alone.give(&self.segment(flags, payload).frame()));
-        sent.extend(alone.pass(Duration::from_secs(1)));
-        let segments = sent.iter().filter_map(|packet| tcp_sent(&packet.bytes));
-        segments
-            .filter(|sent| sent.ports == [7, self.port])
-            .collect()
-    }
-
-    /// Sends bytes and gets them back.
-    fn ask(&mut self, alone: &mut Alone, payload: &[u8]) -> bool {
-        let sent = self.exchange(alone, ACK, payload);
-        let Some(answer) = sent.iter().find(|sent| sent.payload == payload) else {
-            return false;
-        };
-        self.seq = self.seq.wrapping_add(payload.len() as u32);
-        self.ack = answer.seq.wrapping_add(payload.len() as u32);
-        let acknowledgement = self.segment(ACK, b"").frame();
-        alone.give(&acknowledgement);
-        true
-    }
-}
-
-/// The frames of a flood: openings, and what else a scanner sends, from the neighbour or in others' names, to one port or to all.
-fn flood(random: &mut Random, number: usize) -> Vec<u8> {
-    let flags = [
-        SYN,
-        SYN,
-        SYN,
-        crafted::RST,
-        ACK,
-        crafted::FIN,
-        SYN | crafted::FIN,
-        0,
-    ];
-    let segment = Segment {
-        ports: [
-            1024 + random.below(60_000) as u16,
-            if number % 2 == 0 { 7 } else { number as u16 },
-        ],
-        seq: random.below(1 << 32) as u32,
-        ack: random.below(1 << 32) as u32,
-        flags: flags[random.below(8) as usize],
-        window: random.below(65_536) as u16,
-        options: &[2, 4, 5, 180, 4, 2],
-        payload: &[],
-    };
-    let from = match random.below(2) {
-        0 => PEER_IPV4,
-        _ => [10, 0, 0, 10 + random.below(200) as u8],
-    };
-    crafted::ipv4(6, from, OUR_IPV4, &segment.bytes())
-}
-
-#[test]
-fn n5_a_flood_of_openings_takes_no_memory_and_honest_connections_go_on() {
-    let frames = if is_soak() { 1_000_000 } else { 20_000 };
-    for listens in [false, true] {
-        let mut alone = Alone::new(STATIC, FULL);
-        let mut client = None;
-        if listens {
-            echo(&alone, 7, 4);
-            client = Client::connect(&mut alone, 5000, 1);
-            assert!(client.as_mut().unwrap().ask(&mut alone, b"before"));
-        }
-        let before = sockets(&alone);
-        let mut random = Random(u64::from(listens));
-        let mut answers = 0;
-        for number in 0..frames {
-            answers += alone.give(&flood(&mut random, number)).len();
-            if number % 2000 == 0 {
-                if let Some(client) = &mut client {
-                    assert!(client.ask(&mut alone, b"in the middle"), "{number}");
-                }
-            }
-        }
-        assert!(answers <= 2 * frames, "{answers} answers");
-        // Openings that came to something take no more than the backlog.
-        assert_eq!(sockets(&alone), before);
-        if listens {
-            // Half-open ones make room again.
-            let client = Client::connect(&mut alone, 5001, 300);
-            assert!(client.unwrap().ask(&mut alone, b"after"));
-        }
-    }
-}
-
-#[test]
-fn n5_one_poll_takes_in_no_more_than_a_batch_and_then_others_have_their_turn() {
-    let stack = Stack::new(IpConfig::parse(STATIC).unwrap(), 50_000);
-    let (mut backend, tx, rx) = connected(128, 0);
-    let device = NetDevice::new(tx, rx, FULL, 1500);
-    stack.up(device, crafted::OUR_MAC, 3, Instant::ZERO);
-    let _ = stack.poll(Instant::ZERO);
-    let mut random = Random(1);
-    let mut total = 0;
-    for number in 0..100 {
-        // As many as find a page, each time.
-        while backend.deliver(&flood(&mut random, number), 4096, 0, 0, false) {
-            total += 1;
-        }
-        backend.publish_rx();
-        let before = stack.counters().unwrap().rx_frames;
-        let outcome = stack.poll(Instant::from_millis(number as i64));
-        let taken = stack.counters().unwrap().rx_frames - before;
-        assert!((1..=64).contains(&taken), "{taken}");
-        assert!(outcome.again, "there is more");
-        backend.take_all();
-    }
-    assert!(total > 3000, "{total}");
 }
 
 #[test]
