@@ -43,7 +43,7 @@ soak: tools
 	  done; \
 	else echo 'SKIPPED: cargo-fuzz is not installed (cargo install cargo-fuzz)'; fi
 	$(GRANTFLOW) images
-	for round in $$(seq $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; $(GRANTFLOW) lab test --out target/lab || exit 1; done
+	for round in $$(seq $(ROUNDS)); do echo "round $$round of $(ROUNDS)"; $(GRANTFLOW) lab test --soak --out target/lab || exit 1; done
 
 clean:
 	$(CARGO) clean

@@ -5,6 +5,7 @@ set -u
 IMAGES=$JOB/images
 CONSOLES=/var/log/xen/console
 CONFIGS=$(mktemp -d)
+BRIDGES=
 # How long to wait, in seconds, for what takes one or two on a quiet machine.
 PATIENCE=${PATIENCE:-120}
 
@@ -15,7 +16,7 @@ cleanup() {
   done
   # shellcheck disable=SC2046 # one word per process
   kill $(jobs -p) 2>/dev/null
-  [ -z "${BRIDGE:-}" ] || ip link del "$BRIDGE"
+  for id in $BRIDGES; do ip link del "$id"; done
   rm -rf "$CONFIGS"
 }
 trap cleanup EXIT
@@ -164,13 +165,15 @@ read_edge() {
   { while sleep 1; do echo; done; } | vchan-socket-proxy -m server "$id" "data/vchan/$id/$2" - >"$3" &
 }
 
-# private_bridge: a bridge of the scenario's own, where dom0 is 10.9.0.1: on the lab's, QEMU answers for every address that nobody
-# else has.
+# private_bridge [NAME]: a bridge of the scenario's own for the images that it boots from now on: on the lab's, QEMU answers for
+# every address that nobody else has. The first one is private0, where dom0 is 10.9.0.1.
 private_bridge() {
-  BRIDGE=private0
+  BRIDGE=${1:-private0}
   # One that a scenario without an end has left.
-  ip link del $BRIDGE 2>/dev/null
-  ip link add $BRIDGE type bridge && ip addr add 10.9.0.1/24 dev $BRIDGE && ip link set $BRIDGE up || fail "no bridge"
+  ip link del "$BRIDGE" 2>/dev/null
+  ip link add "$BRIDGE" type bridge && ip link set "$BRIDGE" up || fail "no bridge"
+  BRIDGES+=" $BRIDGE"
+  [ $# -gt 0 ] || ip addr add 10.9.0.1/24 dev "$BRIDGE" || fail "no address for dom0"
 }
 # bench NAME EXTRA...: boots tcp-bench on that bridge, or on the lab's, and keeps it to look at when it has ended.
 bench() {
