@@ -237,6 +237,7 @@ fn test(
     fixtures::data(&mut job, workspace)?;
     let programs = fixtures::c_programs(&mut job, workspace, scratch.path(), progress)?;
     fixtures::linux_guest(&mut job, programs, progress)?;
+    fixtures::mosquitto(&mut job, progress)?;
     let broker = outside_broker(&mut job, progress)?;
     let archive = dist::archive(workspace).map_err(Failure::failed)?;
     job.bytes("dist.tar.gz", 0o644, &archive);

@@ -3,7 +3,7 @@
 //! A scenario is a bash script in `image/tests/lab`. Its second line says in a comment what it shows, and a line
 //! `# timeout: SECONDS` may give it more than a minute. With `--soak` it finds SOAK set to 1, and a line
 //! `# soak timeout: SECONDS` says how long that may take. It ends with 0 (passed), 77 (cannot be tried here) or anything
-//! else (failed).
+//! else (failed). Scripts whose names begin with `lib` are what scenarios share.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,8 @@ pub fn find(folder: &Path, names: &[String], soak: bool) -> Result<Vec<Scenario>
     let entries = fs::read_dir(folder).map_err(LabError::file(folder))?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| {
-        path.extension().is_some_and(|end| end == "sh") && !path.ends_with("lib.sh")
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        path.extension().is_some_and(|end| end == "sh") && !stem.starts_with("lib")
     });
     paths.sort();
     let mut all = Vec::new();
@@ -257,13 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn scenarios_are_found_by_name_and_the_library_is_none() {
+    fn scenarios_are_found_by_name_and_the_libraries_are_none() {
         let folder = tempfile::tempdir().unwrap();
         assert!(
             find(folder.path(), &[], false).is_err(),
             "nothing tested is no success"
         );
-        for name in ["two.sh", "one.sh", "lib.sh", "peer.c"] {
+        for name in ["two.sh", "one.sh", "lib.sh", "lib-peers.sh", "peer.c"] {
             fs::write(folder.path().join(name), "#!/bin/bash\n# x\n").unwrap();
         }
         let names = |asked: &[String]| {
