@@ -7,19 +7,21 @@ BROKER=10.9.0.1
 BROKER_FOLDER=$CONFIGS/broker
 # What the subscriber got: lines of TOPIC, `id:BOOT-SEQUENCE` and payload between tabs.
 RECEIVED=$CONFIGS/received
-mkdir "$BROKER_FOLDER"
+mkdir -p "$BROKER_FOLDER/state"
 ip link add private0 type bridge && ip addr add "$BROKER/24" dev private0 && ip link set private0 up || fail "no bridge"
 trap 'cleanup; ip link del private0' EXIT
 
 # start_broker [LINE...]: starts Mosquitto, with these lines in its configuration; without any, as it was started before.
 start_broker() {
-  local config=$BROKER_FOLDER/conf before
+  local config=$BROKER_FOLDER/conf before line
   if [ $# -gt 0 ] || [ ! -e "$config" ]; then
     # It drops nothing for a slow subscriber.
     printf '%s\n' "listener 1883 $BROKER" 'user root' 'log_dest stderr' 'log_type error' 'log_type warning' \
-      'log_type notice' 'log_type information' 'log_type subscribe' 'persistence true' \
-      "persistence_location $BROKER_FOLDER/" 'max_queued_messages 0' "$@" >"$config"
-    grep -q '^allow_anonymous' "$config" || echo 'allow_anonymous true' >>"$config"
+      'log_type notice' 'log_type information' 'log_type subscribe' 'max_queued_messages 0' \
+      "persistence_location $BROKER_FOLDER/state/" "$@" >"$config"
+    for line in 'allow_anonymous true' 'persistence true' 'max_inflight_messages 0'; do
+      grep -q "^${line% *} " "$config" || echo "$line" >>"$config"
+    done
   fi
   before=$(broker_said ' running$')
   "$JOB/bin/mosquitto" -c "$config" >>"$BROKER_FOLDER/log" 2>&1 &
@@ -31,9 +33,19 @@ start_broker() {
 broker_said() {
   if [ -e "$BROKER_FOLDER/log" ]; then grep -cE -- "$1" "$BROKER_FOLDER/log"; else echo 0; fi
 }
-# stop_broker [SIGNAL]: ends it, in order without a signal, and waits for that.
+# stop_broker: ends it in order.
 stop_broker() {
-  kill -s "${1:-TERM}" "$BROKER_PID"
+  kill -s CONT "$BROKER_PID"
+  kill -s TERM "$BROKER_PID"
+  wait "$BROKER_PID" 2>/dev/null
+}
+# kill_broker: ends it in the midst of whatever it does. Subscribers have then read what it sent to them: one that is still
+# about to acknowledge throws the rest away, which the broker had already acknowledged to us.
+kill_broker() {
+  kill -s STOP "$BROKER_PID"
+  all_read() { ! netstat -tn | awk -v broker="$BROKER:1883" '$5 == broker { unread += $2 } END { exit !unread }'; }
+  until_true "$PATIENCE" all_read || fail "a subscriber does not read: $(netstat -tn)"
+  kill -s KILL "$BROKER_PID"
   wait "$BROKER_PID" 2>/dev/null
 }
 # password USER PASSWORD: sets a password in its file `passwords`; a broker that runs takes it at once.
@@ -128,3 +140,12 @@ balanced() {
 }
 # warnings NAME: how many lines of its console warn.
 warnings() { grep -acE '^\[ *[0-9.]+\] (warning|error): ' "$(console "$1")"; }
+# complains NAME REGEX [ATTEMPTS]: its console warns of this and of nothing else: at the first of so many attempts, the
+# second, the fourth, and so on.
+complains() {
+  local attempts=${3:-1} most=1
+  wait_console "$1" "warning: broker .*$2"
+  while [ $((attempts /= 2)) -gt 0 ]; do most=$((most + 1)); done
+  [ "$(warnings "$1")" -le "$most" ] || fail "$1 gave $(warnings "$1") lines of warnings in ${3:-1} attempts"
+  ! grep -aE '\] (warning|error): ' "$(console "$1")" | grep -vqE "$2" || fail "$1 warned of something else than /$2/"
+}

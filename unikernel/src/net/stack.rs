@@ -376,12 +376,16 @@ impl Inner {
     fn reap(&mut self) {
         let sockets = &mut self.sockets;
         self.farewells.retain(|&handle| {
-            let state = sockets.get::<tcp::Socket<'_>>(handle).state();
+            let socket = sockets.get_mut::<tcp::Socket<'_>>(handle);
             // Nobody is left to be surprised by a late segment, so that TIME-WAIT protects nothing here.
-            let ended = matches!(state, tcp::State::Closed | tcp::State::TimeWait);
+            let ended = matches!(socket.state(), tcp::State::Closed | tcp::State::TimeWait);
             if ended {
                 self.debts.close(handle);
                 sockets.remove(handle);
+            } else if socket.recv_queue() > 0 {
+                // Nobody will read it, and whoever sent it is to know (RFC 1122, section 4.2.2.13). The reset leaves with the
+                // next poll, which is due at once.
+                socket.abort();
             }
             !ended
         });

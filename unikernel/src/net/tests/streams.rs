@@ -442,6 +442,36 @@ fn connections_that_have_ended_leave_nothing() {
 }
 
 #[test]
+fn who_sends_to_a_connection_that_was_dropped_is_told() {
+    let mut lan = Lan::new(FULL, Faults::default(), 1);
+    let mut listener = TcpListener::bind(&lan.hosts[1].stack, 7, 1, TcpOptions::default()).unwrap();
+    let verdict = Rc::new(Cell::new(None));
+    let result = Rc::clone(&verdict);
+    lan.executor.spawner().spawn(async move {
+        let stream = listener.accept().await.unwrap();
+        let error = loop {
+            if let Err(error) = stream.send(&[0; 1000]).await {
+                break error;
+            }
+        };
+        result.set(Some(error));
+    });
+    let stack = Rc::clone(&lan.hosts[0].stack);
+    lan.executor.spawner().spawn(async move {
+        let stream = TcpStream::connect(&stack, ipv4(1, 7), &TcpOptions::default())
+            .await
+            .unwrap();
+        stream.receive(&mut [0; 10]).await.unwrap();
+    });
+    // Not only when the time for a goodbye is over.
+    let stack = Rc::clone(&lan.hosts[0].stack);
+    lan.run_until(Duration::from_secs(1), || {
+        verdict.get().is_some() && stack.look(|inner| inner.sockets.iter().count()) == 1
+    });
+    assert_eq!(verdict.get(), Some(TcpError::Reset));
+}
+
+#[test]
 fn a_reader_that_was_slow_gets_the_rest_at_once() {
     let mut lan = Lan::new(FULL, Faults::default(), 1);
     let mut listener = TcpListener::bind(&lan.hosts[1].stack, 7, 1, TcpOptions::default()).unwrap();
