@@ -127,13 +127,14 @@ pub fn linux_guest(
 }
 
 /// The programs of a Mosquitto in dom0, with the packages of Debian that have them.
-const MOSQUITTO: [(&str, &str); 3] = [
+const MOSQUITTO: [(&str, &str); 4] = [
     ("mosquitto", "mosquitto"),
     ("mosquitto_passwd", "mosquitto"),
+    ("mosquitto_pub", "mosquitto-clients"),
     ("mosquitto_sub", "mosquitto-clients"),
 ];
 
-/// Adds the Mosquitto of this machine at `bin/`: the broker, its subscriber, its passwords.
+/// Adds the Mosquitto of this machine at `bin/`: the broker, its passwords, its publisher and subscriber.
 ///
 /// Where one is not installed there is none of them, which is said aloud; scenarios that want them skip themselves.
 pub fn mosquitto(job: &mut Job, progress: &Progress) -> Result<(), LabError> {
