@@ -7,6 +7,7 @@ BROKER=10.9.0.1
 BROKER_FOLDER=$CONFIGS/broker
 # What the subscriber got: lines of TOPIC, `id:BOOT-SEQUENCE` and payload between tabs.
 RECEIVED=$CONFIGS/received
+SUBSCRIBERS=0
 mkdir -p "$BROKER_FOLDER/state"
 ip link add private0 type bridge && ip addr add "$BROKER/24" dev private0 && ip link set private0 up || fail "no bridge"
 trap 'cleanup; ip link del private0' EXIT
@@ -24,6 +25,7 @@ start_broker() {
     done
   fi
   before=$(broker_said ' running$')
+  SUBSCRIBERS_BEFORE=$(broker_said ' as subscriber ')
   "$JOB/bin/mosquitto" -c "$config" >>"$BROKER_FOLDER/log" 2>&1 &
   BROKER_PID=$!
   runs() { [ "$(broker_said ' running$')" -gt "$before" ]; }
@@ -39,9 +41,12 @@ stop_broker() {
   kill -s TERM "$BROKER_PID"
   wait "$BROKER_PID" 2>/dev/null
 }
-# kill_broker: ends it in the midst of whatever it does. Subscribers have then read what it sent to them: one that is still
-# about to acknowledge throws the rest away, which the broker had already acknowledged to us.
+# kill_broker: ends it in the midst of whatever it does for the gateway. It acknowledges a message before it has written it
+# down: so that only the gateway can lose one, subscribers are there, and have read what it sent to them. One that is still
+# about to acknowledge throws the rest away.
 kill_broker() {
+  all_there() { [ "$(broker_said ' as subscriber ')" -ge $((SUBSCRIBERS_BEFORE + SUBSCRIBERS)) ]; }
+  until_true "$PATIENCE" all_there || fail "a subscriber does not come back: $(tail -n 3 "$BROKER_FOLDER/log")"
   kill -s STOP "$BROKER_PID"
   all_read() { ! netstat -tn | awk -v broker="$BROKER:1883" '$5 == broker { unread += $2 } END { exit !unread }'; }
   until_true "$PATIENCE" all_read || fail "a subscriber does not read: $(netstat -tn)"
@@ -60,6 +65,7 @@ password() {
 subscribe() {
   local before
   before=$(broker_said ': subscriber ')
+  SUBSCRIBERS=$((SUBSCRIBERS + 1))
   "$JOB/bin/mosquitto_sub" -h "$BROKER" -V 5 -q 1 -t "$1" -c -i "subscriber $1" -x 3600 \
     -F $'message\t%t\t%P\t'"${2:-%p}" >>"$RECEIVED" 2>&1 &
   # What it says of itself stays in its buffer until a message comes.
