@@ -103,7 +103,8 @@ impl Notifier {
         polled.extend(bell.map(|bell| PollFd::new(bell, PollFlags::IN)));
         let mut timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         if bell.is_none() {
-            timeout = Some(timeout.map_or(WITHOUT_NOTIFIER, |timeout| timeout.min(WITHOUT_NOTIFIER)));
+            timeout =
+                Some(timeout.map_or(WITHOUT_NOTIFIER, |timeout| timeout.min(WITHOUT_NOTIFIER)));
         }
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         // An error (a signal, no memory) is a wake-up without a cause, after which everyone looks again.
@@ -204,7 +205,7 @@ pub(crate) fn is_ready(file: &(impl AsFd + ?Sized), flags: PollFlags) -> bool {
 }
 
 /// Waits until then.
-pub(crate) async fn sleep_until(deadline: Instant) {
+pub async fn sleep_until(deadline: Instant) {
     core::future::poll_fn(|_| {
         if Instant::now() >= deadline {
             return Poll::Ready(());
@@ -216,7 +217,7 @@ pub(crate) async fn sleep_until(deadline: Instant) {
 }
 
 /// The output of whichever is done first; the other one is dropped.
-pub(crate) async fn first<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
+pub async fn first<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
     let (mut one, mut other) = (pin!(one), pin!(other));
     core::future::poll_fn(|context| match one.as_mut().poll(context) {
         Poll::Ready(output) => Poll::Ready(output),

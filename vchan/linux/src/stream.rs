@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use vchan::platform::Rendezvous;
 use vchan::{
-    AcceptError, ConnectError, ConnectOptions, Endpoint, OfferError, OfferOptions, ReadError, Reader,
-    WriteError, Writer,
+    AcceptError, ConnectError, ConnectOptions, Endpoint, OfferError, OfferOptions, ReadError,
+    Reader, WriteError, Writer,
 };
 
 use crate::port::PollEvents;
@@ -85,9 +85,15 @@ where
     R::Error: Send + Sync,
 {
     /// Server: makes a channel, publishes it and waits for the client, for `limit` at most.
-    pub fn offer(rendezvous: &R, options: OfferOptions, limit: Option<Duration>) -> io::Result<Self> {
+    pub fn offer(
+        rendezvous: &R,
+        options: OfferOptions,
+        limit: Option<Duration>,
+    ) -> io::Result<Self> {
         let offered = async {
-            let endpoint = Endpoint::offer(rendezvous, options).await.map_err(not_offered)?;
+            let endpoint = Endpoint::offer(rendezvous, options)
+                .await
+                .map_err(not_offered)?;
             endpoint.connected().await.map_err(not_accepted)?;
             Ok(Self::from(endpoint))
         };
@@ -101,7 +107,9 @@ where
         limit: Option<Duration>,
     ) -> io::Result<Self> {
         let joined = async {
-            let endpoint = Endpoint::connect(rendezvous, options).await.map_err(not_connected)?;
+            let endpoint = Endpoint::connect(rendezvous, options)
+                .await
+                .map_err(not_connected)?;
             Ok(Self::from(endpoint))
         };
         Mode::limit(limit).wait(joined)?
@@ -260,7 +268,10 @@ where
         }
         // What has come is taken before the last look, so that whatever comes after it makes the file readable.
         if self.inner.events().acknowledge() {
-            self.inner.look_for_peer().map_err(ReadError::from).map_err(read_error)?;
+            self.inner
+                .look_for_peer()
+                .map_err(ReadError::from)
+                .map_err(read_error)?;
         }
         self.inner.ask();
         let read = self.inner.try_read(out).map_err(read_error)?;
@@ -282,7 +293,10 @@ where
         }
         // As in `read`.
         if self.inner.events().acknowledge() {
-            self.inner.look_for_peer().map_err(WriteError::from).map_err(write_error)?;
+            self.inner
+                .look_for_peer()
+                .map_err(WriteError::from)
+                .map_err(write_error)?;
         }
         self.inner.ask();
         match self.inner.try_write(data).map_err(write_error)? {

@@ -35,7 +35,9 @@ impl Door {
     ) -> Result<Self, Error> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let stop = Arc::new(eventfd(0, flags).map_err(kernel("no way to end the offer"))?);
-        let runs = granted.iter().map(|granted| (granted.first(), granted.pages()));
+        let runs = granted
+            .iter()
+            .map(|granted| (granted.first(), granted.pages()));
         let keeper = Keeper {
             hello: Hello {
                 busy: false,
@@ -54,7 +56,9 @@ impl Door {
             stop,
             thread: None,
         };
-        let builder = thread::Builder::new().name("vchan-door".to_owned()).stack_size(64 << 10);
+        let builder = thread::Builder::new()
+            .name("vchan-door".to_owned())
+            .stack_size(64 << 10);
         let started = builder.spawn(move || keeper.run());
         door.thread = Some(started.map_err(kernel::<io::Error>("no thread for the offer"))?);
         Ok(door)
@@ -112,7 +116,12 @@ impl Keeper {
             return;
         }
         // Bound first: a client that says open has its port bound, or the server would take it for dead.
-        if !self.events.source.bind(Arc::clone(&socket)).unwrap_or(false) {
+        if !self
+            .events
+            .source
+            .bind(Arc::clone(&socket))
+            .unwrap_or(false)
+        {
             let busy = Hello {
                 busy: true,
                 ..Hello::default()
@@ -121,8 +130,11 @@ impl Keeper {
             let _ = hello::send(&*socket, &busy, &[]);
             return;
         }
-        let files: Vec<BorrowedFd<'_>> =
-            self.granted.iter().map(|granted| granted.file().as_fd()).collect();
+        let files: Vec<BorrowedFd<'_>> = self
+            .granted
+            .iter()
+            .map(|granted| granted.file().as_fd())
+            .collect();
         if hello::send(&*socket, &self.hello, &files).is_err() {
             self.events.source.unbind();
         }

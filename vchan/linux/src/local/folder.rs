@@ -17,7 +17,6 @@ use rustix::net::{
 };
 use rustix::process::geteuid;
 
-
 use super::{Error, kernel};
 use crate::reactor::Readable;
 

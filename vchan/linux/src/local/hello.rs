@@ -104,7 +104,11 @@ impl Hello {
 }
 
 /// Sends the message, without waiting: the socket is new, so there is room.
-pub(super) fn send(socket: impl AsFd, hello: &Hello, files: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+pub(super) fn send(
+    socket: impl AsFd,
+    hello: &Hello,
+    files: &[BorrowedFd<'_>],
+) -> Result<(), Errno> {
     let bytes = hello.bytes();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -122,7 +126,12 @@ pub(super) fn receive(socket: impl AsFd) -> Result<Option<(Hello, Vec<OwnedFd>)>
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    let received = match recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags) {
+    let received = match recvmsg(
+        socket,
+        &mut [IoSliceMut::new(&mut bytes)],
+        &mut control,
+        flags,
+    ) {
         Ok(received) => received,
         Err(Errno::CONNRESET | Errno::PIPE) => return Ok(None),
         Err(error) => return Err(BadHello::Kernel(error)),
@@ -136,7 +145,9 @@ pub(super) fn receive(socket: impl AsFd) -> Result<Option<(Hello, Vec<OwnedFd>)>
     if received.bytes == 0 {
         return Ok(None);
     }
-    let cut = received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC);
+    let cut = received
+        .flags
+        .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC);
     let message = bytes.get(..received.bytes).filter(|_| !cut);
     let hello = Hello::parse(message.ok_or(BadHello::Form)?)?;
     let (files_came, runs) = (files.len(), hello.pages.len());
@@ -205,7 +216,11 @@ mod tests {
             &[(4, 4), (1, 4)],
             &[(5, 1), (5, 1)],
         ] {
-            assert_eq!(Hello::parse(&hello(runs).bytes()), Err(BadHello::Pages), "{runs:?}");
+            assert_eq!(
+                Hello::parse(&hello(runs).bytes()),
+                Err(BadHello::Pages),
+                "{runs:?}"
+            );
         }
         let many = hello(&[(1, 1), (2, 1), (3, 1), (4, 1)]);
         assert_eq!(Hello::parse(&many.bytes()), Err(BadHello::Form));

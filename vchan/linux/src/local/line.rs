@@ -87,7 +87,12 @@ impl Line {
             return Ok(false);
         }
         self.let_go(&mut slot);
-        epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+        epoll::add(
+            &self.epoll,
+            &socket,
+            epoll::EventData::new_u64(0),
+            epoll::EventFlags::IN,
+        )?;
         *slot = Some(socket);
         Ok(true)
     }
@@ -150,7 +155,9 @@ impl Source for Line {
     }
 
     fn peer_bound(&self) -> bool {
-        lock(&self.socket).as_ref().is_some_and(|socket| !has_hung_up(socket))
+        lock(&self.socket)
+            .as_ref()
+            .is_some_and(|socket| !has_hung_up(socket))
     }
 }
 

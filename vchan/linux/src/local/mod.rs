@@ -143,7 +143,12 @@ impl Meeting {
                 Ok(Some((hello, files))) => return Ok(Some((hello, files, socket))),
                 // It is gone, or going.
                 Ok(None) => sleep_until(Instant::now() + PAUSE).await,
-                Err(error) => return Err(Error::Hello { name: name(), error }),
+                Err(error) => {
+                    return Err(Error::Hello {
+                        name: name(),
+                        error,
+                    });
+                }
             }
         }
     }

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{
-    MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, fstatfs, ftruncate, memfd_create,
+    MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, fstatfs, ftruncate,
+    memfd_create,
 };
 
 use vchan::interface::{MAX_RING_PAGES, PAGE_SIZE};
@@ -72,7 +73,10 @@ impl Granted {
         if !sealed || kind as i64 != TMPFS_MAGIC {
             return Err(BadPages::Unsealed);
         }
-        let bytes = fstat(&file).map_err(io::Error::from)?.st_size.unsigned_abs();
+        let bytes = fstat(&file)
+            .map_err(io::Error::from)?
+            .st_size
+            .unsigned_abs();
         if bytes < u64::from(pages) * PAGE_SIZE as u64 {
             return Err(BadPages::Short { bytes, pages });
         }
@@ -108,6 +112,12 @@ impl Granted {
         grants: Option<Arc<Granted>>,
     ) -> Result<Memory, BadPages> {
         debug_assert!(pages <= MAX_RING_PAGES);
-        Ok(Memory::map(self.file.as_fd(), offset, pages, access, grants)?)
+        Ok(Memory::map(
+            self.file.as_fd(),
+            offset,
+            pages,
+            access,
+            grants,
+        )?)
     }
 }

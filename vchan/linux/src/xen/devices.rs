@@ -56,8 +56,13 @@ unsafe fn call<T>(file: BorrowedFd<'_>, opcode: Opcode, argument: &mut T) -> Res
 
 fn open(device: &'static str) -> Result<File, Error> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
-    options.open(device).map_err(|error| Error::Device { device, error })
+    options
+        .read(true)
+        .write(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    options
+        .open(device)
+        .map_err(|error| Error::Device { device, error })
 }
 
 fn failed(what: &'static str, domain: u16) -> impl Fn(Errno) -> Error {
@@ -99,8 +104,14 @@ pub(super) fn share(domain: u16, pages: usize, goodbye: Option<Goodbye>) -> Resu
     });
     // SAFETY: this opcode's argument is an `ioctl_gntalloc_alloc_gref` with room for `count` references, checked above; the
     // kernel writes integers.
-    unsafe { call(device.as_fd(), abi::IOCTL_GNTALLOC_ALLOC_GREF, &mut *argument) }
-        .map_err(failed("pages to grant", domain))?;
+    unsafe {
+        call(
+            device.as_fd(),
+            abi::IOCTL_GNTALLOC_ALLOC_GREF,
+            &mut *argument,
+        )
+    }
+    .map_err(failed("pages to grant", domain))?;
     let refs = argument.gref_ids[..pages].to_vec();
     let index = argument.index;
     let memory = Memory::map(device.as_fd(), index, pages, Access::ReadWrite, refs)
@@ -108,7 +119,11 @@ pub(super) fn share(domain: u16, pages: usize, goodbye: Option<Goodbye>) -> Resu
     if let Some(goodbye) = goodbye {
         // SAFETY: this opcode's argument is an `ioctl_gntalloc_unmap_notify`, which the kernel only reads.
         unsafe {
-            call(device.as_fd(), abi::IOCTL_GNTALLOC_SET_UNMAP_NOTIFY, &mut goodbye.at(index))
+            call(
+                device.as_fd(),
+                abi::IOCTL_GNTALLOC_SET_UNMAP_NOTIFY,
+                &mut goodbye.at(index),
+            )
         }
         .map_err(failed("a last event", domain))?;
     }
@@ -137,15 +152,25 @@ pub(super) fn map(
     }
     // SAFETY: this opcode's argument is an `ioctl_gntdev_map_grant_ref` with `count` references, filled in just now; the kernel
     // writes an integer.
-    unsafe { call(device.as_fd(), abi::IOCTL_GNTDEV_MAP_GRANT_REF, &mut *argument) }
-        .map_err(failed("pages to map", domain))?;
+    unsafe {
+        call(
+            device.as_fd(),
+            abi::IOCTL_GNTDEV_MAP_GRANT_REF,
+            &mut *argument,
+        )
+    }
+    .map_err(failed("pages to map", domain))?;
     let index = argument.index;
     let memory = Memory::map(device.as_fd(), index, refs.len(), access, Vec::new())
         .map_err(|error| Error::Map { domain, error })?;
     if let Some(goodbye) = goodbye {
         // SAFETY: this opcode's argument is an `ioctl_gntdev_unmap_notify`, which the kernel only reads.
         unsafe {
-            call(device.as_fd(), abi::IOCTL_GNTDEV_SET_UNMAP_NOTIFY, &mut goodbye.at(index))
+            call(
+                device.as_fd(),
+                abi::IOCTL_GNTDEV_SET_UNMAP_NOTIFY,
+                &mut goodbye.at(index),
+            )
         }
         .map_err(failed("a last event", domain))?;
     }
@@ -208,14 +233,24 @@ impl Evtchn {
         };
         let mut hypercall = abi::Hypercall {
             op: abi::EVENT_CHANNEL_OP,
-            arg: [abi::EVTCHNOP_STATUS, (&raw mut status).expose_provenance() as u64, 0, 0, 0],
+            arg: [
+                abi::EVTCHNOP_STATUS,
+                (&raw mut status).expose_provenance() as u64,
+                0,
+                0,
+                0,
+            ],
         };
         // Xen reads and writes our memory by its address, and says EFAULT where the kernel has just moved the page: once more.
         for _ in 0..3 {
             // SAFETY: this opcode's argument is a `privcmd_hypercall`, which the kernel only reads. EVTCHNOP_status reads and
             // writes an `evtchn_status` at the address in its second argument, which is ours until this returns.
             let answer = unsafe {
-                call(self.privcmd.as_ref()?.as_fd(), abi::IOCTL_PRIVCMD_HYPERCALL, &mut hypercall)
+                call(
+                    self.privcmd.as_ref()?.as_fd(),
+                    abi::IOCTL_PRIVCMD_HYPERCALL,
+                    &mut hypercall,
+                )
             };
             match answer {
                 // SAFETY: initialised, and integers whatever Xen wrote; read so because the compiler saw nobody write.

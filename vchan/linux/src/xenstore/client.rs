@@ -106,7 +106,10 @@ impl Connection {
     /// A connection to the store of this machine.
     pub fn open() -> Result<Self, Error> {
         let named = env::var_os("XENSTORED_PATH");
-        let sockets = named.iter().map(Path::new).chain(SOCKETS.iter().map(Path::new));
+        let sockets = named
+            .iter()
+            .map(Path::new)
+            .chain(SOCKETS.iter().map(Path::new));
         let mut error = io::Error::from(io::ErrorKind::NotFound);
         for socket in sockets {
             match UnixStream::connect(socket) {
@@ -156,7 +159,8 @@ impl Connection {
     /// Gives a node to domain `owner`, readable for `reader` and nobody else.
     pub fn set_perms(&mut self, tx: Tx, path: &str, owner: u16, reader: u16) -> Result<(), Error> {
         let entries = format!("n{owner}\0r{reader}\0");
-        self.call(wire::SET_PERMS, tx, path, &[entries.as_bytes()]).and_then(ok)
+        self.call(wire::SET_PERMS, tx, path, &[entries.as_bytes()])
+            .and_then(ok)
     }
 
     /// Removes a node and all below it.
@@ -166,7 +170,8 @@ impl Connection {
 
     /// Has [`changed`](Self::changed) return whenever something changes at or below `path`, and once at first.
     pub fn watch(&mut self, path: &str) -> Result<(), Error> {
-        self.call(wire::WATCH, Tx::NONE, path, &[b"watch\0"]).and_then(ok)
+        self.call(wire::WATCH, Tx::NONE, path, &[b"watch\0"])
+            .and_then(ok)
     }
 
     /// Waits until a watch fires.
@@ -185,7 +190,12 @@ impl Connection {
 
     /// Whether the store knows a domain of this id, which it does until that one is gone.
     pub fn is_domain_introduced(&mut self, domain: u16) -> Result<bool, Error> {
-        let reply = self.request(wire::IS_DOMAIN_INTRODUCED, Tx::NONE, &domain.to_string(), &[])?;
+        let reply = self.request(
+            wire::IS_DOMAIN_INTRODUCED,
+            Tx::NONE,
+            &domain.to_string(),
+            &[],
+        )?;
         match reply.as_slice() {
             b"T\0" => Ok(true),
             b"F\0" => Ok(false),
@@ -204,7 +214,9 @@ impl Connection {
             let tx = Tx(vchan::keys::parse(id).map_err(|_| Error::Reply)?);
             let done = body(self, tx);
             let end = if done.is_ok() { "T" } else { "F" };
-            let ended = self.request(wire::TRANSACTION_END, tx, end, &[]).and_then(ok);
+            let ended = self
+                .request(wire::TRANSACTION_END, tx, end, &[])
+                .and_then(ok);
             match (done, ended) {
                 (Err(error), _) if !error.is("EAGAIN") => return Err(error),
                 (Ok(value), Ok(())) => return Ok(value),

@@ -155,7 +155,10 @@ mod tests {
             payload: b"domid\0".to_vec(),
         };
         let bytes = message.bytes().unwrap();
-        assert_eq!(bytes[..16], [2, 0, 0, 0, 4, 3, 2, 1, 5, 0, 0, 0, 6, 0, 0, 0]);
+        assert_eq!(
+            bytes[..16],
+            [2, 0, 0, 0, 4, 3, 2, 1, 5, 0, 0, 0, 6, 0, 0, 0]
+        );
         assert_eq!(&bytes[16..], b"domid\0");
         let long = Message {
             payload: vec![0; PAYLOAD_MAX + 1],
@@ -166,7 +169,12 @@ mod tests {
 
     #[test]
     fn paths_are_judged() {
-        for good in ["/", "data/vchan/3/e", "/local/domain/0/data/vchan/1/a_b-C9", "@releaseDomain"] {
+        for good in [
+            "/",
+            "data/vchan/3/e",
+            "/local/domain/0/data/vchan/1/a_b-C9",
+            "@releaseDomain",
+        ] {
             assert_eq!(check_path(good), Ok(()), "{good}");
         }
         for (bad, error) in [
@@ -180,7 +188,10 @@ mod tests {
             assert_eq!(check_path(bad), Err(error), "{bad:?}");
         }
         assert_eq!(check_path(&"a".repeat(REL_PATH_MAX)), Ok(()));
-        assert_eq!(check_path(&"a".repeat(REL_PATH_MAX + 1)), Err(PathError::TooLong));
+        assert_eq!(
+            check_path(&"a".repeat(REL_PATH_MAX + 1)),
+            Err(PathError::TooLong)
+        );
         let long = format!("/{}", "a".repeat(ABS_PATH_MAX));
         assert_eq!(check_path(&long), Err(PathError::TooLong));
     }

@@ -22,11 +22,19 @@ impl Held {
         let entries = |folder| fs::read_dir(format!("/proc/{process}/{folder}")).unwrap();
         let mappings = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
         // A shared mapping has an `s` in its fourth place of permissions.
-        let shared = |line: &&str| line.split(' ').nth(1).is_some_and(|word| word.ends_with('s'));
+        let shared = |line: &&str| {
+            line.split(' ')
+                .nth(1)
+                .is_some_and(|word| word.ends_with('s'))
+        };
         Self {
-            files: entries("fd").filter(|file| file.as_ref().is_ok_and(counts)).count(),
+            files: entries("fd")
+                .filter(|file| file.as_ref().is_ok_and(counts))
+                .count(),
             mappings: mappings.lines().filter(shared).count(),
-            doors: entries("task").filter(|task| task.as_ref().is_ok_and(is_door)).count(),
+            doors: entries("task")
+                .filter(|task| task.as_ref().is_ok_and(is_door))
+                .count(),
         }
     }
 }
