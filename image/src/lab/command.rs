@@ -235,6 +235,7 @@ fn test(
         + Duration::from_secs(120);
     fixtures::images(&mut job, workspace).map_err(by_blame)?;
     fixtures::data(&mut job, workspace)?;
+    fixtures::own_programs(&mut job, workspace, progress)?;
     let programs = fixtures::c_programs(&mut job, workspace, scratch.path(), progress)?;
     fixtures::linux_guest(&mut job, programs, progress)?;
     fixtures::mosquitto(&mut job, progress)?;

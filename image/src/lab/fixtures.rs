@@ -63,6 +63,37 @@ pub fn subscriber(job: &mut Job) -> Result<(), LabError> {
     Ok(())
 }
 
+/// Builds the workspace's own programs for Linux, and adds them at `bin/`.
+pub fn own_programs(
+    job: &mut Job,
+    workspace: &Workspace,
+    progress: &Progress,
+) -> Result<(), LabError> {
+    progress.say("building vcat");
+    let arguments = [
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        "vchan-linux",
+        "--bin",
+        "vcat",
+    ];
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(arguments)
+        .current_dir(&workspace.root)
+        .output()
+        .map_err(LabError::file("cargo"))?;
+    if !output.status.success() {
+        return Err(LabError::Command {
+            command: format!("cargo {}", arguments.join(" ")),
+            said: first_lines(&output.stderr),
+            hint: "",
+        });
+    }
+    job.program("bin/vcat", &workspace.target.join("release/vcat"))
+}
+
 /// Compiles the C programs beside the scenarios against Debian's own Xen libraries, and adds them at `bin/`.
 ///
 /// A program's line `// libraries: NAME ...` says what it is linked with. Without a C compiler there are no programs,
@@ -99,11 +130,7 @@ pub fn c_programs(
             .output()
             .map_err(LabError::file("gcc"))?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr)
-                .lines()
-                .take(5)
-                .collect::<Vec<_>>()
-                .join("\n");
+            let said = first_lines(&output.stderr);
             return Err(LabError::Command {
                 command: format!("gcc {}", source.display()),
                 said,
@@ -151,6 +178,12 @@ pub fn mosquitto(job: &mut Job, progress: &Progress) -> Result<(), LabError> {
         }
     }
     Ok(())
+}
+
+/// What a compiler's message begins with.
+fn first_lines(said: &[u8]) -> String {
+    let said = String::from_utf8_lossy(said);
+    said.lines().take(5).collect::<Vec<_>>().join("\n")
 }
 
 fn linked(source: &str) -> impl Iterator<Item = &str> {

@@ -336,3 +336,6 @@ fn errno(payload: &[u8]) -> String {
     });
     printable.collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,40 @@
+#!/bin/bash
+# vcat against Debian's libxenvchan and vchan-socket-proxy, both in dom0, both roles: bytes compared, and nothing left
+# timeout: 300
+. "$JOB/lab/lib.sh"
+need bin/vchan-peer
+vcat=$JOB/bin/vcat
+
+# Peers in one domain meet under their own id, 0.
+path=/local/domain/0/data/vchan/0
+leak_snapshot "$CONFIGS/before"
+head -c 300001 /dev/urandom >"$CONFIGS/in"
+sum="300001 bytes, crc32 $(crc32 "$CONFIGS/in" | cut -d' ' -f1)"
+for ring in 1024 2048 65536; do
+  "$JOB/bin/vchan-peer" echo server 0 "$path/s$ring" "$ring" "$ring" >"$CONFIGS/echoed" &
+  "$vcat" connect -v --wait "$PATIENCE" --linger 5 "xen:0:$path/s$ring" <"$CONFIGS/in" >"$CONFIGS/out" ||
+    fail "vcat connect failed, ring $ring"
+  wait $! || fail "the C server failed, ring $ring"
+  cmp "$CONFIGS/in" "$CONFIGS/out" || fail "vcat got other bytes back than it sent, ring $ring"
+  [ "$(cat "$CONFIGS/echoed")" = "$sum" ] || fail "the C server echoed $(cat "$CONFIGS/echoed")"
+
+  "$vcat" listen -v --wait "$PATIENCE" --ring "$ring" --back "$ring" "xen:0:$path/c$ring" -- cat &
+  "$JOB/bin/vchan-peer" exchange client 0 "$path/c$ring" <"$CONFIGS/in" >"$CONFIGS/out" ||
+    fail "the C client failed, ring $ring"
+  cmp "$CONFIGS/in" "$CONFIGS/out" || fail "the C client got other bytes back than it sent, ring $ring"
+  kill $! 2>/dev/null
+  wait $!
+done
+
+# The proxy offers, and passes on what comes from its own input.
+{
+  cat "$CONFIGS/in"
+  until_true "$PATIENCE" cmp -s "$CONFIGS/in" "$CONFIGS/proxied"
+} | vchan-socket-proxy -m server 0 "$path/proxy" - >/dev/null &
+"$vcat" connect --wait "$PATIENCE" --used "xen:0:$path/proxy" recv:"$CONFIGS/proxied" &
+until_true "$PATIENCE" cmp -s "$CONFIGS/in" "$CONFIGS/proxied" ||
+  fail "$(wc -c <"$CONFIGS/proxied") of 300001 bytes came from the proxy"
+wait
+
+[ -z "$(xenstore-list /local/domain/0/data 2>/dev/null)" ] || fail "left in xenstore: $(xenstore-ls /local/domain/0/data)"
+leak_check "$CONFIGS/before"
