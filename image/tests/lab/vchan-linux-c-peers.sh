@@ -26,15 +26,24 @@ for ring in 1024 2048 65536; do
   wait $!
 done
 
-# The proxy offers, and passes on what comes from its own input.
-{
+# The proxy ends with its input, so that this stays open until everything is there.
+back() { cmp -s "$CONFIGS/in" "$CONFIGS/proxied"; }
+input() {
   cat "$CONFIGS/in"
-  until_true "$PATIENCE" cmp -s "$CONFIGS/in" "$CONFIGS/proxied"
-} | vchan-socket-proxy -m server 0 "$path/proxy" - >/dev/null &
-"$vcat" connect --wait "$PATIENCE" --used "xen:0:$path/proxy" recv:"$CONFIGS/proxied" &
-until_true "$PATIENCE" cmp -s "$CONFIGS/in" "$CONFIGS/proxied" ||
-  fail "$(wc -c <"$CONFIGS/proxied") of 300001 bytes came from the proxy"
+  until_true "$PATIENCE" back
+}
+rm -f "$CONFIGS/proxied"
+input | vchan-socket-proxy -m server 0 "$path/proxy" - >/dev/null &
+"$vcat" connect --wait "$PATIENCE" "xen:0:$path/proxy" recv:"$CONFIGS/proxied" &
+until_true "$PATIENCE" back || fail "$(wc -c <"$CONFIGS/proxied") of 300001 bytes came from the proxy, a server"
 wait
 
-[ -z "$(xenstore-list /local/domain/0/data 2>/dev/null)" ] || fail "left in xenstore: $(xenstore-ls /local/domain/0/data)"
+rm "$CONFIGS/proxied"
+"$vcat" listen --wait "$PATIENCE" "xen:0:$path/back" -- cat &
+input | vchan-socket-proxy -m client 0 "$path/back" - >"$CONFIGS/proxied" &
+until_true "$PATIENCE" back || fail "$(wc -c <"$CONFIGS/proxied") of 300001 bytes came back to the proxy, a client"
+wait
+
+# Of the C servers' paths the empty folders stay; of none a key.
+! xenstore-ls /local/domain/0/data 2>/dev/null | grep -E 'ring-ref|event-channel' || fail "keys are left in xenstore"
 leak_check "$CONFIGS/before"

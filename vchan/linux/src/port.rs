@@ -206,3 +206,139 @@ impl<S: Source> PollEvents for Port<S> {
         self.0.take() == News::Gone
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::Shutdown;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+    use crate::block_on;
+
+    /// One end of a socket: a byte is an event.
+    struct Bytes(UnixStream);
+
+    impl Bytes {
+        /// A port, and how its peer sends events.
+        fn port() -> (Port<Bytes>, UnixStream) {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            (Port::new(Bytes(ours)), theirs)
+        }
+    }
+
+    impl AsFd for Bytes {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+    }
+
+    impl Source for Bytes {
+        fn number(&self) -> u32 {
+            1
+        }
+
+        fn notify(&self) {}
+
+        fn take(&self) -> News {
+            match (&self.0).read(&mut [0; 8]) {
+                Ok(0) => News::Gone,
+                Ok(_) => News::Event,
+                Err(_) => News::Nothing,
+            }
+        }
+
+        fn peer_bound(&self) -> bool {
+            true
+        }
+    }
+
+    /// Everyone waits, then `cause` happens; what each of them was woken by, and whether the count had moved.
+    fn woken_by(
+        port: &Port<Bytes>,
+        rounds: usize,
+        mut cause: impl FnMut() + Send,
+    ) -> Vec<(Wake, bool)> {
+        const WAITING: usize = 3;
+        let barrier = Barrier::new(WAITING + 1);
+        let wait = || {
+            let mut woken = Vec::new();
+            for _ in 0..rounds {
+                let seen = port.event_count();
+                barrier.wait();
+                let wake = block_on(port.wait(seen));
+                woken.push((wake, port.event_count() != seen));
+                barrier.wait();
+            }
+            woken
+        };
+        thread::scope(|scope| {
+            let waiting: Vec<_> = (0..WAITING).map(|_| scope.spawn(wait)).collect();
+            for round in 0..rounds {
+                barrier.wait();
+                // At once, and after all of them sleep.
+                thread::sleep(Duration::from_millis(round as u64 % 3));
+                cause();
+                barrier.wait();
+            }
+            let woken = waiting
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap());
+            woken.collect()
+        })
+    }
+
+    #[test]
+    fn one_event_wakes_all_who_wait() {
+        let (port, mut peer) = Bytes::port();
+        let woken = woken_by(&port, 60, || peer.write_all(b"x").unwrap());
+        assert!(
+            woken.iter().all(|&woken| woken == (Wake::Event, true)),
+            "{woken:?}"
+        );
+    }
+
+    #[test]
+    fn one_half_wakes_the_other() {
+        let (port, _peer) = Bytes::port();
+        let woken = woken_by(&port, 60, || port.wake());
+        assert!(
+            woken.iter().all(|&woken| woken == (Wake::Event, true)),
+            "{woken:?}"
+        );
+    }
+
+    #[test]
+    fn a_loss_sends_all_who_wait_to_look_for_the_peer() {
+        let (port, peer) = Bytes::port();
+        let woken = woken_by(&port, 1, || peer.shutdown(Shutdown::Both).unwrap());
+        // By the loss, and not by time: that leaves the count alone.
+        assert!(
+            woken.iter().all(|&woken| woken == (Wake::Heartbeat, true)),
+            "{woken:?}"
+        );
+    }
+
+    #[test]
+    fn nothing_is_a_heartbeat() {
+        let (port, _peer) = Bytes::port();
+        assert_eq!(block_on(port.wait(0)), Wake::Heartbeat);
+        assert_eq!(port.event_count(), 0);
+    }
+
+    #[test]
+    fn a_wait_gives_others_their_turn_even_when_its_event_is_there() {
+        let (port, mut peer) = Bytes::port();
+        peer.write_all(b"x").unwrap();
+        let mut turns = 0;
+        let other = core::future::poll_fn(|_| {
+            turns += 1;
+            Poll::<Wake>::Pending
+        });
+        assert_eq!(block_on(reactor::first(port.wait(0), other)), Wake::Event);
+        assert_eq!(turns, 1);
+    }
+}

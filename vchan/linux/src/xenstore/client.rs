@@ -289,7 +289,7 @@ impl Connection {
     /// The next reply that is there; `None` for now. Events are taken note of.
     fn next(&mut self) -> Result<Option<Message>, Error> {
         loop {
-            match self.decoder.next()? {
+            match self.decoder.message()? {
                 // Which node it was does not matter: who waits looks again.
                 Some(message) if message.kind == wire::WATCH_EVENT => self.fired = true,
                 Some(reply) => return Ok(Some(reply)),

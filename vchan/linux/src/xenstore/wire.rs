@@ -70,13 +70,13 @@ pub struct Violation(pub u32);
 pub struct Decoder(Vec<u8>);
 
 impl Decoder {
-    /// Takes what has arrived. Together with [`next`](Self::next) after each piece, it holds one message and a piece at most.
+    /// Takes what has arrived. Together with [`message`](Self::message) after each piece, it holds one message and a piece at most.
     pub fn push(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
 
     /// The next whole message. After an error there is none any more.
-    pub fn next(&mut self) -> Result<Option<Message>, Violation> {
+    pub fn message(&mut self) -> Result<Option<Message>, Violation> {
         let Some((header, rest)) = self.0.split_first_chunk::<HEADER_SIZE>() else {
             return Ok(None);
         };
@@ -220,7 +220,7 @@ mod tests {
             let (mut decoder, mut out) = (Decoder::default(), Vec::new());
             for piece in bytes.chunks(piece) {
                 decoder.push(piece);
-                while let Some(message) = decoder.next().unwrap() {
+                while let Some(message) = decoder.message().unwrap() {
                     out.push(message);
                 }
             }
@@ -238,7 +238,7 @@ mod tests {
                     piece[13..16].fill(0);
                 }
                 decoder.push(&piece);
-                while let Ok(Some(message)) = decoder.next() {
+                while let Ok(Some(message)) = decoder.message() {
                     prop_assert!(message.payload.len() <= PAYLOAD_MAX);
                 }
             }

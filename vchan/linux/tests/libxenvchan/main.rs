@@ -17,13 +17,15 @@ use vchan_linux::{ConnectOptions, Layout, Role, Stream, WriteHalf};
 /// Far more than anything takes: it makes a hang a failure.
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(60));
 
+type Test = fn(&Path);
+
 fn main() {
     let arguments = Arguments::from_args();
     let program = build();
     if let Err(missing) = &program {
         eprintln!("{missing}: the tests against libxenvchan are IGNORED");
     }
-    let tests: [(&str, fn(&Path)); 6] = [
+    let tests: [(&str, Test); 6] = [
         ("every_order_that_libxenvchan_makes", every_order),
         ("messages_come_back_all_or_nothing", packets),
         (

@@ -80,7 +80,7 @@ impl Fake {
         let serving = thread::spawn(move || {
             let (mut decoder, mut piece) = (Decoder::default(), [0; 100]);
             loop {
-                let Some(request) = decoder.next().unwrap() else {
+                let Some(request) = decoder.message().unwrap() else {
                     match stream.read(&mut piece) {
                         Ok(length @ 1..) => decoder.push(&piece[..length]),
                         _ => return self,
