@@ -5,10 +5,10 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::task::Wake;
 use alloc::vec::Vec;
-use core::future::{Future, poll_fn};
-use core::pin::{Pin, pin};
+use core::future::Future;
+use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Waker};
 
 use spin::Mutex;
 
@@ -124,22 +124,13 @@ impl Executor {
     }
 }
 
-/// Runs two futures until one of them ends; the other is dropped. The first one is asked first.
-pub async fn first<R>(one: impl Future<Output = R>, other: impl Future<Output = R>) -> R {
-    let mut one = pin!(one);
-    let mut other = pin!(other);
-    poll_fn(|cx| match one.as_mut().poll(cx) {
-        Poll::Pending => other.as_mut().poll(cx),
-        ready => ready,
-    })
-    .await
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::rc::Rc;
     use core::cell::{Cell, RefCell};
+    use core::future::poll_fn;
+    use core::task::Poll;
 
     #[test]
     fn tasks_run_in_the_order_in_which_they_became_ready() {

@@ -50,9 +50,9 @@ impl fmt::Display for Mismatch {
 
 impl core::error::Error for Mismatch {}
 
-impl Content {
+impl Default for Content {
     /// Makes the block.
-    pub fn new() -> Self {
+    fn default() -> Self {
         // xorshift64 (Marsaglia 2003), the top byte of each step.
         let mut state = 0x2545_f491_4f6c_dd1d_u64;
         let block = (0..PERIOD).map(|_| {
@@ -65,7 +65,9 @@ impl Content {
         bytes.extend_from_within(..RUN_MAX);
         Self { bytes }
     }
+}
 
+impl Content {
     /// `len` bytes of the stream from `position` on, but no more than [`RUN_MAX`].
     pub fn run(&self, position: u64, len: u64) -> &[u8] {
         let start = (position % PERIOD as u64) as usize;
@@ -110,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_stream_is_the_one_that_the_linux_program_makes() {
-        let content = Content::new();
+        let content = Content::default();
         assert_eq!(
             content.run(0, 8),
             [0x7f, 0xe4, 0x35, 0x62, 0xec, 0x0c, 0x10, 0x1f]
@@ -120,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_run_begins_at_any_byte_of_the_block() {
-        let content = Content::new();
+        let content = Content::default();
         for position in [0, 1, PERIOD - 1, PERIOD, PERIOD + 1] {
             let run = content.run(position as u64, u64::MAX);
             assert_eq!(run.len(), RUN_MAX, "{position}");
@@ -129,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_arrives_whole_is_right_in_pieces_of_any_length() {
-        let content = Content::new();
+        let content = Content::default();
         let bytes = stream(&content, 3 * PERIOD + 17);
         for len in [1, 1448, 4096, 65_160, bytes.len()] {
             let mut position = 0;
@@ -143,7 +145,7 @@ mod tests {
     #[test]
     fn loss_doubling_swapping_and_damage_are_seen_where_they_begin() {
         const PART: usize = 1448;
-        let content = Content::new();
+        let content = Content::default();
         let bytes = stream(&content, 200 * PART);
         let position = |bytes: &[u8]| content.check(0, bytes).unwrap_err().position;
         // By chance two bytes are the same one time in 256: the place is near, not exact.

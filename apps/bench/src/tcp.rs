@@ -159,7 +159,7 @@ impl<'a> Exchange<'a> {
         Self {
             task,
             stream,
-            content: Content::new(),
+            content: Content::default(),
             buffer: vec![0; RUN_MAX],
             sent: 0,
             received: 0,

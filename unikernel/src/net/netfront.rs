@@ -5,14 +5,15 @@ use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::future::pending;
+use core::future::{pending, poll_fn};
+use core::pin::pin;
+use core::task::Poll;
 
 use super::device::{Features, NetDevice};
 use super::handshake::{Act, Front, Seen, XenbusState};
 use super::offload::ChecksumOffload;
 use super::rx::Receiver;
 use super::tx::Transmitter;
-use crate::executor::first;
 use crate::xenstore::{Client, Errno, Error, Request, Watch, parse_decimal};
 
 /// The device: the first one of the domain.
@@ -128,23 +129,30 @@ impl<M: Machine> Netfront<M> {
 
     /// Waits until a node has changed, or the back end has broken the protocol.
     async fn wait(&mut self, nodes: &mut Watch) -> Result<(), Error> {
-        let own = async { News::Nodes(nodes.changed().await) };
+        let mut own = pin!(nodes.changed());
         let backend = self.backend.as_mut();
-        let other = async {
+        let mut other = pin!(async {
             match backend {
-                Some(backend) => News::Nodes(backend.watch.changed().await),
+                Some(backend) => backend.watch.changed().await,
                 None => pending().await,
             }
-        };
+        });
         let machine = &self.machine;
         let in_use = self.front == Front::Connected && !self.fault;
-        let fault = async {
+        let mut fault = pin!(async {
             match in_use {
-                true => News::Fault(machine.fault().await),
+                true => machine.fault().await,
                 false => pending().await,
             }
-        };
-        match first(own, first(other, fault)).await {
+        });
+        let news = poll_fn(|cx| match own.as_mut().poll(cx) {
+            Poll::Pending => match other.as_mut().poll(cx) {
+                Poll::Pending => fault.as_mut().poll(cx).map(News::Fault),
+                changed => changed.map(News::Nodes),
+            },
+            changed => changed.map(News::Nodes),
+        });
+        match news.await {
             News::Nodes(changed) => changed.map(drop),
             News::Fault(how) => {
                 self.resets += 1;

@@ -6,10 +6,12 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::fmt;
 use core::future::pending;
+use core::pin::pin;
 use core::time::Duration;
 
 use smoltcp::time::Instant;
 use smoltcp::wire::{IpAddress, IpCidr, IpEndpoint};
+use stage::runner::{first, yield_now};
 
 use super::buffers::Buffers;
 use super::config::IpConfig;
@@ -23,7 +25,7 @@ use super::tcp::{TcpError, TcpListener, TcpOptions, TcpStream};
 use super::tx::Transmitter;
 use super::udp::{UdpError, UdpSocket};
 use crate::events::{Port, PortError};
-use crate::executor::{Spawner, first};
+use crate::executor::Spawner;
 use crate::grants::{GrantError, Granted};
 use crate::xenstore::Client;
 use crate::{entropy, time};
@@ -106,22 +108,23 @@ impl Network {
                 wire.port.notify();
             }
             if outcome.again {
-                yield_once().await;
+                yield_now().await;
                 continue;
             }
-            let event = async {
+            let event = pin!(async {
                 match &wire {
                     Some(wire) => wire.port.wait(seen).await,
                     None => pending().await,
                 }
-            };
-            let timer = async {
+            });
+            let timer = pin!(async {
                 match outcome.next {
                     Some(next) => time::sleep_until(duration(next)).await,
                     None => pending().await,
                 }
-            };
-            first(self.stack.kicked(), first(event, timer)).await;
+            });
+            let due = pin!(first(event, timer));
+            first(pin!(self.stack.kicked()), due).await;
             if let Some(wire) = &wire {
                 self.counters.borrow_mut().received += wire.port.event_count() - seen;
             }
@@ -195,19 +198,6 @@ impl Network {
 
 fn duration(instant: Instant) -> Duration {
     Duration::from_micros(u64::try_from(instant.total_micros()).unwrap_or(0))
-}
-
-/// Lets other tasks have their turn.
-async fn yield_once() {
-    let mut first = true;
-    core::future::poll_fn(|cx| {
-        if core::mem::take(&mut first) {
-            cx.waker().wake_by_ref();
-            return core::task::Poll::Pending;
-        }
-        core::task::Poll::Ready(())
-    })
-    .await;
 }
 
 /// Why rings could not be made.
