@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use stage::Plan;
 use unikernel::hypercall::{self, ShutdownReason, shutdown};
@@ -19,6 +20,9 @@ use crate::report::Report;
 
 /// Buffers of the connection: what is on its way at most.
 const BUFFER: usize = 256 << 10;
+
+/// How long a connection that is broken off has to say so.
+const FAREWELL: Duration = Duration::from_millis(100);
 
 /// Measures, and ends the domain.
 pub fn main(boot: Boot) -> ! {
@@ -89,7 +93,15 @@ async fn measure(task: &Task, network: &Network) -> Result<String, String> {
     let mut exchange = Exchange::new(task, &stream);
     let before = (network.events(), hypercall::count());
     let start = time::now();
-    let round_trips = exchange.run().await.map_err(|error| error.to_string())?;
+    let round_trips = match exchange.run().await {
+        Ok(round_trips) => round_trips,
+        Err(error) => {
+            // The peer is told before the domain ends, or it waits for an answer that nobody gives.
+            stream.abort();
+            time::sleep_until(time::now() + FAREWELL).await;
+            return Err(error.to_string());
+        }
+    };
     let took = time::now().saturating_sub(start);
     let (events, hypercalls) = (network.events(), hypercall::count());
     if let Some(counters) = network.counters() {
