@@ -23,6 +23,9 @@
 //!
 //! At the topic of `will=` a retained message says `running`, `lost` (the last will) or `done`.
 //!
+//! Gateways at one broker need client identifiers of their own (`stage=` or `client-id=`): under the same one, each that
+//! connects puts the other out. Nothing is lost by that, but both go on with it.
+//!
 //! # What is lost, and when
 //!
 //! While the broker is connected nothing is dropped: from half a queue on inputs wait. While it is away the queue fills, and

@@ -153,28 +153,23 @@ pub fn linux_guest(
     linux_guest::add(job, &Parts::ensure(progress)?, &programs)
 }
 
-/// The programs of a Mosquitto in dom0, with the packages of Debian that have them.
-const MOSQUITTO: [(&str, &str); 4] = [
+/// What a broker in dom0 takes beside a [`subscriber`], with the packages of Debian.
+const MOSQUITTO: [(&str, &str); 3] = [
     ("mosquitto", "mosquitto"),
     ("mosquitto_passwd", "mosquitto"),
     ("mosquitto_pub", "mosquitto-clients"),
-    ("mosquitto_sub", "mosquitto-clients"),
 ];
 
-/// Adds the Mosquitto of this machine at `bin/`: the broker, its passwords, its publisher and subscriber.
+/// Adds the Mosquitto of this machine at `bin/`: the broker, its passwords, a publisher.
 ///
-/// Where one is not installed there is none of them, which is said aloud; scenarios that want them skip themselves.
+/// What is not installed is left out, which is said aloud; scenarios that want it skip themselves.
 pub fn mosquitto(job: &mut Job, progress: &Progress) -> Result<(), LabError> {
-    let found = MOSQUITTO.map(|(program, package)| (program, package, broker::find(program)));
-    if let Some((program, package, _)) = found.iter().find(|(_, _, path)| path.is_none()) {
-        progress.say(format_args!(
-            "no {program} on this machine: scenarios with a broker will be skipped (apt-get install {package})"
-        ));
-        return Ok(());
-    }
-    for (program, _, path) in found {
-        if let Some(path) = path {
-            job.program(&format!("bin/{program}"), &path)?;
+    for (program, package) in MOSQUITTO {
+        match broker::find(program) {
+            Some(path) => job.program(&format!("bin/{program}"), &path)?,
+            None => progress.say(format_args!(
+                "no {program} on this machine: scenarios that want it will be skipped (apt-get install {package})"
+            )),
         }
     }
     Ok(())

@@ -32,11 +32,11 @@ for name in deaf hostless nameless; do complains $name 'cannot be reached' 16; d
 [ "$(warnings leaseless)" = 0 ] || fail "leaseless warned"
 for name in "${all[@]}"; do balanced $name; done
 
-ip addr add 10.9.0.99/24 dev private0
+ip addr add 10.9.0.99/24 dev $BRIDGE
 start_broker 'listener 1883 10.9.0.99'
 subscribe 'g/#'
 "$JOB/bin/name-server" broker.test $BROKER &
-printf '%s\n' 'interface private0' 'start 10.9.0.100' 'end 10.9.0.110' 'option subnet 255.255.255.0' 'max_leases 10' \
+printf '%s\n' "interface $BRIDGE" 'start 10.9.0.100' 'end 10.9.0.110' 'option subnet 255.255.255.0' 'max_leases 10' \
   "lease_file $CONFIGS/leases" "pidfile $CONFIGS/udhcpd.pid" >"$CONFIGS/udhcpd.conf"
 touch "$CONFIGS/leases"
 udhcpd -f "$CONFIGS/udhcpd.conf" &

@@ -5,7 +5,7 @@
 . "$JOB/lab/lib-broker.sh"
 
 mount -t tmpfs -o size=8k tmpfs "$BROKER_FOLDER/state" || fail "no small disk"
-trap 'umount -l "$BROKER_FOLDER/state"; cleanup; ip link del private0' EXIT
+trap 'umount -l "$BROKER_FOLDER/state"; cleanup' EXIT
 dd if=/dev/zero of="$BROKER_FOLDER/state/full" bs=4k count=2 2>/dev/null
 start_broker 'autosave_on_changes true' 'autosave_interval 1'
 subscribe 'grantflow/#'

@@ -20,7 +20,14 @@ rows() {
 }
 # stamp NAME WORD: when a line with it first came on its console, in microseconds of Xen's clock.
 stamp() { grep -am 1 "^\[.*\] $2" "$(console "$1")" | sed -E 's/^\[ *([0-9]+)\.([0-9]+)\].*/\1\2/'; }
-row() { printf '%-24s %8s readings %8s us %8s a second\n' "$1" "$2" "$3" $(($2 * 1000000 / $3)); }
+# row WHAT READINGS MICROSECONDS: a line of the table, and one in $CONFIGS/rates.
+row() {
+  local rate=$(($2 * 1000000 / $3))
+  printf '%-24s %8s readings %8s us %8s a second\n' "$1" "$2" "$3" $rate
+  echo "$1=$rate" >>"$CONFIGS/rates"
+}
+# median WHAT: of its rounds.
+median() { sed -n "s/^$1=//p" "$CONFIGS/rates" | sort -n | sed -n 2p; }
 # measure WHAT NAME ROWS: feeds it so many rows, and says how long it took from when both ends of the edge stood until the last
 # reading was used, or acknowledged. Dom0 does next to nothing else meanwhile: it has one CPU, which the broker needs.
 measure() {
@@ -61,5 +68,11 @@ for round in 1 2 3; do
     done
     stop_broker
   done
+done
+
+echo "medians of three rounds, and how much more the edge carries:"
+edge=$(median 'vchan edge')
+cut -d= -f1 "$CONFIGS/rates" | sort -u | while read -r what; do
+  printf '%-24s %8s a second %6s.%s times\n' "$what" "$(median "$what")" $((edge / $(median "$what"))) $((edge * 10 / $(median "$what") % 10))
 done
 no_crash

@@ -1,7 +1,7 @@
 # Helpers for scenarios with an MQTT broker, read after lib.sh:  . "$JOB/lab/lib-broker.sh"
-# The broker is Debian's Mosquitto at $BROKER in dom0, on a bridge of its own: on the lab's, QEMU answers for every address
-# that nobody else has.
-need bin/mosquitto
+# The broker is Debian's Mosquitto at $BROKER in dom0, on a bridge of the scenario's own.
+for program in mosquitto mosquitto_passwd mosquitto_pub mosquitto_sub; do need bin/$program; done
+private_bridge
 
 BROKER=10.9.0.1
 BROKER_FOLDER=$CONFIGS/broker
@@ -9,8 +9,6 @@ BROKER_FOLDER=$CONFIGS/broker
 RECEIVED=$CONFIGS/received
 SUBSCRIBERS=0
 mkdir -p "$BROKER_FOLDER/state"
-ip link add private0 type bridge && ip addr add "$BROKER/24" dev private0 && ip link set private0 up || fail "no bridge"
-trap 'cleanup; ip link del private0' EXIT
 
 # start_broker [LINE...]: starts Mosquitto, with these lines in its configuration; without any, as it was started before.
 start_broker() {
@@ -115,10 +113,10 @@ received_exactly() {
   done
 }
 
-# gateway NAME EXTRA [MODULE]: boots the gateway on the private bridge, and keeps it to look at when it has ended. IP and
+# gateway NAME EXTRA [MODULE]: boots the gateway on that bridge, and keeps it to look at when it has ended. IP and
 # BROKER say where it and its broker are.
 gateway() {
-  CONFIG="vif = ['bridge=${BRIDGE:-private0}']" ON_POWEROFF=preserve create "$1" gateway 8 \
+  CONFIG="vif = ['bridge=$BRIDGE']" ON_POWEROFF=preserve create "$1" gateway 8 \
     "ip=${IP:-10.9.0.77/24} broker=$BROKER $2" "${@:3}"
 }
 # sensor NAME EXTRA: boots a sensor that makes readings up, likewise.
