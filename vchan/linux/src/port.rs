@@ -59,6 +59,7 @@ pub(crate) struct Bell<S> {
     /// How often the peer's end was seen to be closed.
     losses: AtomicU64,
     waiting: Mutex<Vec<Waker>>,
+    heartbeat: Duration,
 }
 
 /// The lock, also after a panic elsewhere: what these locks guard is never left half changed.
@@ -126,11 +127,16 @@ impl<S: Source> AsFd for Bell<S> {
 
 impl<S: Source> Port<S> {
     pub(crate) fn new(source: S) -> Self {
+        Self::with_heartbeat(source, HEARTBEAT)
+    }
+
+    fn with_heartbeat(source: S, heartbeat: Duration) -> Self {
         Self(Arc::new(Bell {
             source,
             count: AtomicU64::new(0),
             losses: AtomicU64::new(0),
             waiting: Mutex::default(),
+            heartbeat,
         }))
     }
 }
@@ -157,7 +163,7 @@ impl<S: Source> EventChannel for Port<S> {
             let Some(deadline) = heartbeat else {
                 // The first turn never ends the wait, and takes no event: a thread goes through its `poll` once for each wait,
                 // so that a peer that sends events without end keeps neither other futures nor a deadline from their turn.
-                let deadline = Instant::now() + HEARTBEAT;
+                let deadline = Instant::now() + bell.heartbeat;
                 heartbeat = Some(deadline);
                 if bell.register(seen, losses, context).is_some() {
                     context.waker().wake_by_ref();
@@ -216,17 +222,22 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::block_on;
+    use crate::{block_on, block_until};
+
+    /// No wait of these tests ends by it.
+    const NEVER: Duration = Duration::from_secs(1 << 20);
+    /// Far more than anything takes: it makes a lost wake-up a failure.
+    const PATIENCE: Duration = Duration::from_secs(30);
 
     /// One end of a socket: a byte is an event.
     struct Bytes(UnixStream);
 
     impl Bytes {
         /// A port, and how its peer sends events.
-        fn port() -> (Port<Bytes>, UnixStream) {
+        fn port(heartbeat: Duration) -> (Port<Bytes>, UnixStream) {
             let (ours, theirs) = UnixStream::pair().unwrap();
             ours.set_nonblocking(true).unwrap();
-            (Port::new(Bytes(ours)), theirs)
+            (Port::with_heartbeat(Bytes(ours), heartbeat), theirs)
         }
     }
 
@@ -256,12 +267,12 @@ mod tests {
         }
     }
 
-    /// Everyone waits, then `cause` happens; what each of them was woken by, and whether the count had moved.
+    /// Everyone waits, then `cause` happens: what each of them was woken by.
     fn woken_by(
         port: &Port<Bytes>,
         rounds: usize,
         mut cause: impl FnMut() + Send,
-    ) -> Vec<(Wake, bool)> {
+    ) -> Vec<Option<Wake>> {
         const WAITING: usize = 3;
         let barrier = Barrier::new(WAITING + 1);
         let wait = || {
@@ -269,8 +280,7 @@ mod tests {
             for _ in 0..rounds {
                 let seen = port.event_count();
                 barrier.wait();
-                let wake = block_on(port.wait(seen));
-                woken.push((wake, port.event_count() != seen));
+                woken.push(block_until(Instant::now() + PATIENCE, port.wait(seen)));
                 barrier.wait();
             }
             woken
@@ -293,45 +303,44 @@ mod tests {
 
     #[test]
     fn one_event_wakes_all_who_wait() {
-        let (port, mut peer) = Bytes::port();
+        let (port, mut peer) = Bytes::port(NEVER);
         let woken = woken_by(&port, 60, || peer.write_all(b"x").unwrap());
         assert!(
-            woken.iter().all(|&woken| woken == (Wake::Event, true)),
+            woken.iter().all(|&woken| woken == Some(Wake::Event)),
             "{woken:?}"
         );
     }
 
     #[test]
     fn one_half_wakes_the_other() {
-        let (port, _peer) = Bytes::port();
+        let (port, _peer) = Bytes::port(NEVER);
         let woken = woken_by(&port, 60, || port.wake());
         assert!(
-            woken.iter().all(|&woken| woken == (Wake::Event, true)),
+            woken.iter().all(|&woken| woken == Some(Wake::Event)),
             "{woken:?}"
         );
     }
 
     #[test]
     fn a_loss_sends_all_who_wait_to_look_for_the_peer() {
-        let (port, peer) = Bytes::port();
+        let (port, peer) = Bytes::port(NEVER);
         let woken = woken_by(&port, 1, || peer.shutdown(Shutdown::Both).unwrap());
-        // By the loss, and not by time: that leaves the count alone.
         assert!(
-            woken.iter().all(|&woken| woken == (Wake::Heartbeat, true)),
+            woken.iter().all(|&woken| woken == Some(Wake::Heartbeat)),
             "{woken:?}"
         );
     }
 
     #[test]
     fn nothing_is_a_heartbeat() {
-        let (port, _peer) = Bytes::port();
+        let (port, _peer) = Bytes::port(Duration::from_millis(5));
         assert_eq!(block_on(port.wait(0)), Wake::Heartbeat);
         assert_eq!(port.event_count(), 0);
     }
 
     #[test]
     fn a_wait_gives_others_their_turn_even_when_its_event_is_there() {
-        let (port, mut peer) = Bytes::port();
+        let (port, mut peer) = Bytes::port(NEVER);
         peer.write_all(b"x").unwrap();
         let mut turns = 0;
         let other = core::future::poll_fn(|_| {

@@ -180,7 +180,6 @@ impl Rendezvous for Meeting {
     async fn publish(&self, ring_ref: u32, port: u32) -> Result<Published, Error> {
         let mut store = Connection::open()?;
         let own = own_domain(&mut store)?;
-        let published = Published(self.clone());
         let keys = [(self.ring_ref(), ring_ref), (self.event_channel(), port)];
         store.transaction(|store, tx| {
             for (path, value) in &keys {
@@ -189,7 +188,7 @@ impl Rendezvous for Meeting {
             }
             Ok(())
         })?;
-        Ok(published)
+        Ok(Published(self.clone()))
     }
 
     /// Blocks while xenstored answers, milliseconds, but not while there is no server.
