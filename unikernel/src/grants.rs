@@ -12,7 +12,7 @@ use crate::hypercall::{self, XenErrno};
 use crate::memory::{Frames, Mfn, NoMemory, Pages, Shared, machine};
 use crate::xen_abi::{
     GNTMAP_HOST_MAP, GNTMAP_READONLY, GNTST_EAGAIN, GNTST_OKAY, GNTTAB_NR_RESERVED_ENTRIES,
-    GRANT_ENTRIES_PER_FRAME, GTF_PERMIT_ACCESS, GTF_READING, GTF_WRITING, PAGE_SIZE,
+    GRANT_ENTRIES_PER_FRAME, GTF_PERMIT_ACCESS, GTF_READING, GTF_READONLY, GTF_WRITING, PAGE_SIZE,
     gnttab_map_grant_ref, gnttab_unmap_grant_ref,
 };
 
@@ -156,13 +156,13 @@ impl Table {
         Ok(())
     }
 
-    fn permit(&self, reference: u32, peer: u16, mfn: Mfn) {
+    fn permit(&self, reference: u32, peer: u16, mfn: Mfn, flags: u16) {
         let (frame, entry) = entry(&self.frames, reference);
         frame.store_u16(entry + 2, peer, Ordering::Relaxed);
         // Version 1 entries hold 32 bits: 16 TiB of machine memory.
         frame.store_u32(entry + 4, mfn.0 as u32, Ordering::Relaxed);
         // Release: who and which before the flags make it valid for Xen.
-        frame.store_u16(entry, GTF_PERMIT_ACCESS, Ordering::Release);
+        frame.store_u16(entry, GTF_PERMIT_ACCESS | flags, Ordering::Release);
     }
 }
 
@@ -205,17 +205,29 @@ fn end(frames: &[Shared], reference: u32) -> bool {
     }
 }
 
-/// Pages granted to a peer, read-write. Dropping it ends the grants; pages that the peer still maps then are kept from any other
-/// use until it lets go.
+/// Pages granted to a peer. Dropping it ends the grants; pages that the peer still maps then are kept from any other use until it
+/// lets go.
 pub struct Granted {
     // An option, so that drop can hand it on.
     offered: Option<Offered>,
     shared: Shared,
+    /// The peer may not write.
+    read_only: bool,
 }
 
 impl Granted {
-    /// Grants `count` fresh, zeroed pages in a row to domain `peer`.
+    /// Grants `count` fresh, zeroed pages in a row to domain `peer`, for reading and writing.
     pub fn new(peer: u16, count: usize) -> Result<Self, GrantError> {
+        Self::with(peer, count, false)
+    }
+
+    /// The same, for reading only. Xen lets the peer map them for nothing else.
+    pub fn read_only(peer: u16, count: usize) -> Result<Self, GrantError> {
+        Self::with(peer, count, true)
+    }
+
+    fn with(peer: u16, count: usize, read_only: bool) -> Result<Self, GrantError> {
+        let flags = if read_only { GTF_READONLY } else { 0 };
         release_quarantined();
         let pages = machine().frames(count)?;
         let mut references = Vec::new();
@@ -228,17 +240,29 @@ impl Granted {
         let at = table.references.free.len() - count;
         references.extend(table.references.free.drain(at..));
         for (&reference, mfn) in references.iter().zip(pages.mfns()) {
-            table.permit(reference, peer, mfn);
+            table.permit(reference, peer, mfn, flags);
         }
         Ok(Self {
             shared: pages.shared(),
             offered: Some(Offered { pages, references }),
+            read_only,
         })
     }
 
     /// The memory.
     pub fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// The memory as plain bytes, if the peer may only read it. A copy of the view of such pages must not be used meanwhile, so
+    /// this is for the one place that grants them, `crate::vchan`, whose copy lies beside the pages, behind the same borrow.
+    pub(crate) fn plain(&mut self) -> Option<&mut [u8]> {
+        if !self.read_only {
+            return None;
+        }
+        // SAFETY: the pages are ours and mapped, zeroed at first, as long as this value lives; Xen keeps the peer from writing
+        // them, and the exclusive borrow keeps away every view of them.
+        Some(unsafe { core::slice::from_raw_parts_mut(self.shared.start(), self.shared.len()) })
     }
 
     /// The reference of page `page`; 0, which is none, beyond the last.

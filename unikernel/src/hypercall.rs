@@ -146,6 +146,13 @@ pub fn poll(ports: &[u32], deadline: u64) {
     let _ = unsafe { operation(abi::__HYPERVISOR_sched_op, abi::SCHEDOP_poll, &mut argument) };
 }
 
+/// Lets another vCPU run, if one is waiting for this CPU.
+pub fn sched_yield() {
+    let (number, yielding) = (abi::__HYPERVISOR_sched_op, u64::from(abi::SCHEDOP_yield));
+    // SAFETY: `SCHEDOP_yield` takes no argument. It does not fail.
+    unsafe { hypercall(number, yielding, 0, 0, 0) };
+}
+
 /// A port that waits for `remote` to bind it.
 pub fn evtchn_alloc_unbound(remote: u16) -> Result<u32, XenErrno> {
     let mut argument = abi::evtchn_alloc_unbound {

@@ -16,6 +16,7 @@ use stage::runner::first;
 
 use crate::events::{Port, PortError};
 use crate::grants::{GrantError, Granted, Mapped};
+use crate::hypercall;
 use crate::memory::Shared;
 use crate::time::{self, Waiting};
 use crate::xenstore::{self, Client, Errno, Listening, Permission};
@@ -114,61 +115,88 @@ impl Meeting {
 }
 
 /// Shared pages of either role.
-pub enum Memory {
+pub struct Memory {
+    /// The view of the pages, kept here so that an access does not ask whose they are.
+    shared: Shared,
+    pages: Pages,
+}
+
+enum Pages {
     /// Ours, granted to the peer.
     Granted(Granted),
     /// The peer's, mapped here.
-    Mapped(Mapped),
+    Mapped(#[expect(dead_code, reason = "held for as long as its view")] Mapped),
 }
 
-impl Memory {
-    fn shared(&self) -> &Shared {
-        match self {
-            Self::Granted(pages) => pages.shared(),
-            Self::Mapped(pages) => pages.shared(),
+impl From<Granted> for Memory {
+    fn from(pages: Granted) -> Self {
+        Self {
+            shared: *pages.shared(),
+            pages: Pages::Granted(pages),
+        }
+    }
+}
+
+impl From<Mapped> for Memory {
+    fn from(pages: Mapped) -> Self {
+        Self {
+            shared: *pages.shared(),
+            pages: Pages::Mapped(pages),
         }
     }
 }
 
 impl SharedMemory for Memory {
     fn load_u8(&self, offset: usize, order: Ordering) -> u8 {
-        self.shared().load_u8(offset, order)
+        self.shared.load_u8(offset, order)
     }
 
     fn load_u16(&self, offset: usize, order: Ordering) -> u16 {
-        self.shared().load_u16(offset, order)
+        self.shared.load_u16(offset, order)
     }
 
     fn load_u32(&self, offset: usize, order: Ordering) -> u32 {
-        self.shared().load_u32(offset, order)
+        self.shared.load_u32(offset, order)
     }
 
     fn store_u8(&self, offset: usize, value: u8, order: Ordering) {
-        self.shared().store_u8(offset, value, order);
+        self.shared.store_u8(offset, value, order);
     }
 
     fn store_u16(&self, offset: usize, value: u16, order: Ordering) {
-        self.shared().store_u16(offset, value, order);
+        self.shared.store_u16(offset, value, order);
     }
 
     fn store_u32(&self, offset: usize, value: u32, order: Ordering) {
-        self.shared().store_u32(offset, value, order);
+        self.shared.store_u32(offset, value, order);
     }
 
     fn fetch_or_u8(&self, offset: usize, bits: u8, order: Ordering) -> u8 {
-        self.shared().fetch_or_u8(offset, bits, order)
+        self.shared.fetch_or_u8(offset, bits, order)
     }
 
     fn fetch_and_u8(&self, offset: usize, bits: u8, order: Ordering) -> u8 {
-        self.shared().fetch_and_u8(offset, bits, order)
+        self.shared.fetch_and_u8(offset, bits, order)
     }
 
     fn read(&self, offset: usize, out: &mut [u8]) {
-        self.shared().read(offset, out);
+        self.shared.read(offset, out);
     }
 
     fn write(&self, offset: usize, data: &[u8]) {
-        self.shared().write(offset, data);
+        self.shared.write(offset, data);
+    }
+
+    fn publish_u32(&self, offset: usize, value: u32) {
+        // Sequentially consistent: a store and a full fence in one, which is `xchg`.
+        self.shared.swap_u32(offset, value, Ordering::SeqCst);
+    }
+
+    fn plain(&mut self) -> Option<&mut [u8]> {
+        match &mut self.pages {
+            Pages::Granted(pages) => pages.plain(),
+            Pages::Mapped(_) => None,
+        }
     }
 }
 
@@ -201,6 +229,11 @@ impl EventChannel for Port {
     fn peer_bound(&self) -> bool {
         self.is_bound()
     }
+
+    fn relax(&self) {
+        // The peer may be waiting for this very CPU.
+        hypercall::sched_yield();
+    }
 }
 
 /// The keys of an offer; removed when dropped.
@@ -228,17 +261,21 @@ impl Rendezvous for Meeting {
     }
 
     fn share_control(&self, _: &Port) -> Result<Memory, Error> {
-        self.share_ring(1)
+        self.share_ring(1, Access::ReadWrite)
     }
 
-    fn share_ring(&self, pages: usize) -> Result<Memory, Error> {
-        Ok(Memory::Granted(Granted::new(self.peer, pages)?))
+    fn share_ring(&self, pages: usize, peer: Access) -> Result<Memory, Error> {
+        let granted = match peer {
+            Access::ReadOnly => Granted::read_only(self.peer, pages),
+            Access::ReadWrite => Granted::new(self.peer, pages),
+        };
+        Ok(granted?.into())
     }
 
     fn grant_ref(&self, memory: &Memory, page: usize) -> u32 {
-        match memory {
-            Memory::Granted(pages) => pages.reference(page),
-            Memory::Mapped(_) => 0,
+        match &memory.pages {
+            Pages::Granted(pages) => pages.reference(page),
+            Pages::Mapped(_) => 0,
         }
     }
 
@@ -292,7 +329,7 @@ impl Rendezvous for Meeting {
 
     fn map_ring(&self, refs: &[u32], access: Access) -> Result<Memory, Error> {
         let writable = access == Access::ReadWrite;
-        Ok(Memory::Mapped(Mapped::new(self.peer, refs, writable)?))
+        Ok(Mapped::new(self.peer, refs, writable)?.into())
     }
 }
 

@@ -7,8 +7,8 @@ pub use xen_sys::{
     __HYPERVISOR_event_channel_op, __HYPERVISOR_grant_table_op, __HYPERVISOR_mmu_update,
     __HYPERVISOR_sched_op, __HYPERVISOR_set_trap_table, __HYPERVISOR_update_va_mapping,
     EVTCHNOP_alloc_unbound, EVTCHNOP_bind_interdomain, EVTCHNOP_close, EVTCHNOP_send,
-    EVTCHNOP_status, MMU_NORMAL_PT_UPDATE, SCHEDOP_poll, SCHEDOP_shutdown, SHUTDOWN_crash,
-    SHUTDOWN_poweroff, SHUTDOWN_reboot, SIF_MOD_START_PFN, evtchn_alloc_unbound,
+    EVTCHNOP_status, MMU_NORMAL_PT_UPDATE, SCHEDOP_poll, SCHEDOP_shutdown, SCHEDOP_yield,
+    SHUTDOWN_crash, SHUTDOWN_poweroff, SHUTDOWN_reboot, SIF_MOD_START_PFN, evtchn_alloc_unbound,
     evtchn_bind_interdomain, evtchn_close, evtchn_send, evtchn_status, mmu_update, sched_shutdown,
     shared_info, start_info, trap_info, vcpu_info, vcpu_time_info,
 };
@@ -59,6 +59,8 @@ pub const GNTST_OKAY: i16 = 0;
 pub const GNTST_EAGAIN: i16 = -12;
 /// Grant entry type: the grantee may map the frame (`grant_table.h`).
 pub const GTF_PERMIT_ACCESS: u16 = 1;
+/// Grant entry flag: the grantee may only read the frame (`grant_table.h`).
+pub const GTF_READONLY: u16 = 4;
 /// Set by Xen while the grantee has the frame mapped for reading (`grant_table.h`).
 pub const GTF_READING: u16 = 8;
 /// Set by Xen while the grantee has the frame mapped for writing (`grant_table.h`).

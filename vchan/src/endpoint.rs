@@ -1,5 +1,6 @@
 //! Making a channel: [`Endpoint::offer`] for the server, [`Endpoint::connect`] for the client.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -13,11 +14,13 @@ use crate::interface::{
     SRV_NOTIFY,
 };
 use crate::keys::{self, KeyError};
-use crate::link::{Corrupt, Half, Link, Pages, Peer, State};
+use crate::link::{Corrupt, Half, Link, Peer, State};
 use crate::platform::{Access, EventChannel, Rendezvous, SharedMemory};
+use crate::policy::Policy;
+use crate::reader::{ReadError, Reader};
 use crate::ring::{BadIndex, Consumer, Producer};
 use crate::stats::Stats;
-use crate::stream::{ReadError, Reader, WriteError, Writer};
+use crate::writer::{WriteError, Writer};
 
 /// What a server offers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,13 +31,17 @@ pub struct OfferOptions {
     /// Index at which both rings begin. Peers may assume 0 (MirageOS does); anything else is for tests that want to
     /// see indexes wrap.
     pub first_index: u32,
+    /// How the right ring, which we fill, is granted, if it has pages of its own. [`Access::ReadOnly`] keeps the client
+    /// from changing what we have written, and lets [`Reservation::plain`](crate::Reservation::plain) lend plain bytes. libxenvchan's client maps the
+    /// ring for reading anyway; a client that maps it for writing, as MirageOS's does, then cannot connect.
+    pub right_ring: Access,
 }
 
 impl From<Layout> for OfferOptions {
     fn from(layout: Layout) -> Self {
         OfferOptions {
             layout,
-            first_index: 0,
+            ..OfferOptions::default()
         }
     }
 }
@@ -69,10 +76,10 @@ pub enum ConnectError<E: core::error::Error + 'static> {
     Keys(#[source] E),
     /// `ring-ref` is not a grant reference.
     #[error("the key ring-ref {0}; remove it and restart the server")]
-    RingRef(#[source] KeyError),
+    PeerRingRef(#[source] KeyError),
     /// `event-channel` is not a port.
     #[error("the key event-channel {0}; remove it and restart the server")]
-    EventChannel(#[source] KeyError),
+    PeerEventChannel(#[source] KeyError),
     /// The server's port could not be bound.
     #[error("the server's port could not be bound, the offer may be an old one: {0}; try again")]
     Bind(#[source] E),
@@ -84,15 +91,15 @@ pub enum ConnectError<E: core::error::Error + 'static> {
     MapRing(#[source] E),
     /// The server's ring orders are illegal.
     #[error("the server's offer is illegal: {0}")]
-    Layout(#[from] LayoutError),
+    PeerLayout(#[from] LayoutError),
     /// The server's list of grants holds a 0 or the same reference twice.
     #[error(
         "the server's offer is illegal: its list of grants holds {0} more than once, or holds a zero"
     )]
-    Grants(u32),
+    PeerGrants(u32),
     /// The server has closed the channel before we came.
     #[error("the server has closed this channel (srv_live is {0}); wait for a new offer")]
-    NotOffered(u8),
+    PeerClosed(u8),
     /// Another client has used the channel before us.
     #[error(
         "this channel was used by an earlier client (cli_live is {0}); wait for a new offer, or accept used ones"
@@ -100,7 +107,7 @@ pub enum ConnectError<E: core::error::Error + 'static> {
     Used(u8),
     /// The rings' indexes contradict each other.
     #[error("the server's offer is illegal: {0}")]
-    Index(#[from] BadIndex),
+    PeerIndex(#[from] BadIndex),
 }
 
 /// Why a server stopped waiting for its client.
@@ -108,10 +115,10 @@ pub enum ConnectError<E: core::error::Error + 'static> {
 pub enum AcceptError {
     /// The peer broke the protocol.
     #[error(transparent)]
-    Corrupt(#[from] Corrupt),
+    PeerCorrupt(#[from] Corrupt),
     /// We closed the channel ourselves.
     #[error("the channel was closed before a client came; offer a new one")]
-    Closed,
+    OursClosed,
 }
 
 /// One side of a channel, both directions. Dropping it closes the channel and releases what it holds.
@@ -130,29 +137,28 @@ impl<R: Rendezvous> Endpoint<R> {
     ) -> Result<Self, OfferError<R::Error>> {
         let layout = options.layout;
         let events = rendezvous.alloc_unbound().map_err(OfferError::Port)?;
-        let share = |pages| match pages {
+        let share = |pages, peer| match pages {
             0 => Ok(None),
             pages => rendezvous
-                .share_ring(pages)
-                .map(Some)
+                .share_ring(pages, peer)
+                .map(|ring| Some(Box::new(ring)))
                 .map_err(OfferError::Share),
         };
-        let pages = Pages {
-            left: share(layout.left_pages())?,
-            right: share(layout.right_pages())?,
-            control: rendezvous
-                .share_control(&events)
-                .map_err(OfferError::Share)?,
-        };
-        write_header(rendezvous, &pages, layout, options.first_index);
+        let left = share(layout.left_pages(), Access::ReadWrite)?;
+        let right = share(layout.right_pages(), options.right_ring)?;
+        let control = rendezvous
+            .share_control(&events)
+            .map_err(OfferError::Share)?;
+        write_header(&control, layout, options.first_index);
+        write_grants(rendezvous, &control, [&left, &right], layout);
         let published = rendezvous
-            .publish(rendezvous.grant_ref(&pages.control, 0), events.port())
+            .publish(rendezvous.grant_ref(&control, 0), events.port())
             .await
             .map_err(OfferError::Publish)?;
         let incoming = Half::incoming(Role::Server, layout);
         let outgoing = Half::outgoing(Role::Server, layout);
         Ok(Self::assemble(
-            Link::server(pages, events, published, layout),
+            Link::server(left, control, events, published, layout),
             (
                 incoming,
                 Consumer::new(incoming.geometry, options.first_index),
@@ -160,6 +166,7 @@ impl<R: Rendezvous> Endpoint<R> {
             (
                 outgoing,
                 Producer::new(outgoing.geometry, options.first_index),
+                right,
             ),
         ))
     }
@@ -170,8 +177,9 @@ impl<R: Rendezvous> Endpoint<R> {
         options: ConnectOptions,
     ) -> Result<Self, ConnectError<R::Error>> {
         let found = rendezvous.keys().await.map_err(ConnectError::Keys)?;
-        let ring_ref = keys::parse(found.ring_ref.as_ref()).map_err(ConnectError::RingRef)?;
-        let port = keys::parse(found.event_channel.as_ref()).map_err(ConnectError::EventChannel)?;
+        let ring_ref = keys::parse(found.ring_ref.as_ref()).map_err(ConnectError::PeerRingRef)?;
+        let port =
+            keys::parse(found.event_channel.as_ref()).map_err(ConnectError::PeerEventChannel)?;
         let events = rendezvous
             .bind_interdomain(port)
             .map_err(ConnectError::Bind)?;
@@ -186,36 +194,33 @@ impl<R: Rendezvous> Endpoint<R> {
             [] => Ok(None),
             refs => rendezvous
                 .map_ring(refs, access)
-                .map(Some)
+                .map(|ring| Some(Box::new(ring)))
                 .map_err(ConnectError::MapRing),
         };
-        let pages = Pages {
-            left: map(left_refs, Access::ReadWrite)?,
-            right: map(right_refs, Access::ReadOnly)?,
-            control,
-        };
+        let left = map(left_refs, Access::ReadWrite)?;
+        let right = map(right_refs, Access::ReadOnly)?;
         // Acquire: a server may have written before we came, and the bytes that its index covers were stored before it.
-        let index = |offset| pages.control.load_u32(offset, Ordering::Acquire);
+        let index = |offset| control.load_u32(offset, Ordering::Acquire);
         let incoming = Half::incoming(Role::Client, layout);
         let consumer = Consumer::adopt(incoming.geometry, index(RIGHT_PROD), index(RIGHT_CONS))?;
         let outgoing = Half::outgoing(Role::Client, layout);
         let producer = Producer::adopt(outgoing.geometry, index(LEFT_PROD), index(LEFT_CONS))?;
         Ok(Self::assemble(
-            Link::client(pages, events, layout),
+            Link::client(right, control, events, layout),
             (incoming, consumer),
-            (outgoing, producer),
+            (outgoing, producer, left),
         ))
     }
 
     fn assemble(
         link: Link<R>,
         (incoming, consumer): (Half, Consumer),
-        (outgoing, producer): (Half, Producer),
+        (outgoing, producer, memory): (Half, Producer, Option<Box<R::Memory>>),
     ) -> Self {
         let link = Arc::new(link);
         Endpoint {
             reader: Reader::new(Arc::clone(&link), incoming, consumer),
-            writer: Writer::new(Arc::clone(&link), outgoing, producer),
+            writer: Writer::new(Arc::clone(&link), outgoing, producer, memory),
             link,
         }
     }
@@ -226,7 +231,7 @@ impl<R: Rendezvous> Endpoint<R> {
         loop {
             match self.link.state() {
                 State::Corrupt(blame) => return Err(blame.into()),
-                State::Closed => return Err(AcceptError::Closed),
+                State::Closed => return Err(AcceptError::OursClosed),
                 State::PeerDied => return Ok(()),
                 State::Open => {}
             }
@@ -272,10 +277,17 @@ impl<R: Rendezvous> Endpoint<R> {
         self.link.is_connected()
     }
 
+    /// Sets the policy of both halves.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.reader.set_policy(policy);
+        self.writer.set_policy(policy);
+    }
+
     /// Closes the channel and tells the peer, which can still read what was written. Pages and port are released when
     /// the endpoint is dropped.
-    pub fn close(&self) {
-        self.link.close();
+    pub fn close(&mut self) {
+        self.reader.free();
+        self.writer.close();
     }
 
     /// The endpoint's counters; the handle outlives the channel.
@@ -295,19 +307,14 @@ impl<R: Rendezvous> Endpoint<R> {
 
     /// See [`Writer::drained`].
     pub async fn drained(&mut self) -> Result<(), WriteError> {
+        self.reader.free();
         self.writer.drained().await
     }
 }
 
 /// Fills the header of a zeroed control page. Relaxed throughout: no peer can look before the keys are published,
 /// which happens through the platform, and that orders everything before it.
-fn write_header<R: Rendezvous>(
-    rendezvous: &R,
-    pages: &Pages<R::Memory>,
-    layout: Layout,
-    first_index: u32,
-) {
-    let control = &pages.control;
+fn write_header<M: SharedMemory>(control: &M, layout: Layout, first_index: u32) {
     for index in [LEFT_CONS, LEFT_PROD, RIGHT_CONS, RIGHT_PROD] {
         control.store_u32(index, first_index, Ordering::Relaxed);
     }
@@ -319,11 +326,17 @@ fn write_header<R: Rendezvous>(
     // noticed.
     control.store_u8(CLI_NOTIFY, NOTIFY_WRITE, Ordering::Relaxed);
     control.store_u8(SRV_NOTIFY, 0, Ordering::Relaxed);
-    let rings = [
-        (&pages.left, layout.left_pages()),
-        (&pages.right, layout.right_pages()),
-    ];
-    let refs = rings.into_iter().flat_map(|(ring, count)| {
+}
+
+/// Lists the pages of both rings. Relaxed as the rest of the header.
+fn write_grants<R: Rendezvous>(
+    rendezvous: &R,
+    control: &R::Memory,
+    rings: [&Option<Box<R::Memory>>; 2],
+    layout: Layout,
+) {
+    let counts = [layout.left_pages(), layout.right_pages()];
+    let refs = rings.into_iter().zip(counts).flat_map(|(ring, count)| {
         ring.iter()
             .flat_map(move |ring| (0..count).map(|page| rendezvous.grant_ref(ring, page)))
     });
@@ -340,7 +353,7 @@ fn read_header<M: SharedMemory, E: core::error::Error>(
 ) -> Result<Layout, ConnectError<E>> {
     let srv_live = control.load_u8(SRV_LIVE, Ordering::Relaxed);
     if srv_live != LIVE_OPEN {
-        return Err(ConnectError::NotOffered(srv_live));
+        return Err(ConnectError::PeerClosed(srv_live));
     }
     let cli_live = control.load_u8(CLI_LIVE, Ordering::Relaxed);
     if cli_live != LIVE_WAITING && !options.accept_used {
@@ -367,7 +380,7 @@ fn read_grants<M: SharedMemory, E: core::error::Error>(
     let mut before = alloc::vec![0, ring_ref];
     for &grant_ref in &refs {
         if before.contains(&grant_ref) {
-            return Err(ConnectError::Grants(grant_ref));
+            return Err(ConnectError::PeerGrants(grant_ref));
         }
         before.push(grant_ref);
     }
@@ -400,18 +413,28 @@ impl embedded_io::Error for EndpointError {
 
 impl<R: Rendezvous> embedded_io_async::Read for Endpoint<R> {
     async fn read(&mut self, buf: &mut [u8]) -> Result<usize, EndpointError> {
+        if let Some(read) = self.reader.try_read(buf)? {
+            return Ok(read);
+        }
+        // Whoever waits holds nothing back. What keeps it from being published, the next write will say.
+        let _ = self.writer.publish();
         Ok(self.reader.read(buf).await?)
     }
 }
 
 impl<R: Rendezvous> embedded_io_async::Write for Endpoint<R> {
     async fn write(&mut self, buf: &[u8]) -> Result<usize, EndpointError> {
+        let written = self.writer.try_write(buf)?;
+        if written > 0 || buf.is_empty() {
+            return Ok(written);
+        }
+        self.reader.free();
         Ok(self.writer.write(buf).await?)
     }
 
-    /// Returns at once: a write returns when its bytes are published.
+    /// [`Writer::publish`], without waiting.
     async fn flush(&mut self) -> Result<(), EndpointError> {
-        Ok(())
+        Ok(self.writer.publish()?)
     }
 }
 

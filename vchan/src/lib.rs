@@ -15,14 +15,20 @@ pub mod platform;
 pub mod ring;
 
 mod endpoint;
+mod lend;
 mod link;
+mod policy;
+mod reader;
 mod stats;
-mod stream;
+mod writer;
 
 pub use endpoint::{
     AcceptError, ConnectError, ConnectOptions, Endpoint, EndpointError, OfferError, OfferOptions,
 };
 pub use interface::{Layout, LayoutError, Role};
+pub use lend::{Peek, Reservation, RingSlice, RingSliceMut};
 pub use link::Corrupt;
+pub use policy::{Policy, Spin};
+pub use reader::{ReadError, Reader, RecvError};
 pub use stats::{Counters, Stats};
-pub use stream::{ReadError, Reader, WriteError, Writer};
+pub use writer::{SendError, WriteError, Writer};

@@ -1,8 +1,10 @@
 //! What the two halves of an endpoint share: the mapped memory, the event channel, and how things stand.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use spin::Mutex;
 use thiserror::Error;
 
 use crate::interface::{
@@ -84,17 +86,14 @@ impl State {
     }
 }
 
-/// The memory of one channel. Fields are dropped in this order.
-pub(crate) struct Pages<M> {
-    pub(crate) left: Option<M>,
-    pub(crate) right: Option<M>,
-    pub(crate) control: M,
-}
-
 /// One channel as one side holds it. Dropped when both halves are; the order of the fields is the order in which
 /// resources are released.
 pub(crate) struct Link<R: Rendezvous> {
-    pages: Pages<R::Memory>,
+    /// The memory of the ring that we read, unless it lies in the control page.
+    incoming: Option<Box<R::Memory>>,
+    /// The memory of the ring that we fill, once its writer is gone.
+    outgoing: Mutex<Option<Box<R::Memory>>>,
+    control: R::Memory,
     events: R::Events,
     _published: Option<R::Published>,
     role: Role,
@@ -108,13 +107,16 @@ pub(crate) struct Link<R: Rendezvous> {
 impl<R: Rendezvous> Link<R> {
     /// A server's side, published already.
     pub(crate) fn server(
-        pages: Pages<R::Memory>,
+        incoming: Option<Box<R::Memory>>,
+        control: R::Memory,
         events: R::Events,
         published: R::Published,
         layout: Layout,
     ) -> Self {
         Link {
-            pages,
+            incoming,
+            outgoing: Mutex::new(None),
+            control,
             events,
             _published: Some(published),
             role: Role::Server,
@@ -126,9 +128,16 @@ impl<R: Rendezvous> Link<R> {
     }
 
     /// A client's side. Says so to the server, as its last step.
-    pub(crate) fn client(pages: Pages<R::Memory>, events: R::Events, layout: Layout) -> Self {
+    pub(crate) fn client(
+        incoming: Option<Box<R::Memory>>,
+        control: R::Memory,
+        events: R::Events,
+        layout: Layout,
+    ) -> Self {
         let link: Self = Link {
-            pages,
+            incoming,
+            outgoing: Mutex::new(None),
+            control,
             events,
             _published: None,
             role: Role::Client,
@@ -165,16 +174,26 @@ impl<R: Rendezvous> Link<R> {
     }
 
     pub(crate) fn control(&self) -> &R::Memory {
-        &self.pages.control
+        &self.control
     }
 
-    /// The memory that holds the ring which `role` reads.
-    pub(crate) fn ring_read_by(&self, role: Role) -> &R::Memory {
-        match role {
-            Role::Server => self.pages.left.as_ref(),
-            Role::Client => self.pages.right.as_ref(),
-        }
-        .unwrap_or(&self.pages.control)
+    /// The memory that holds the ring that we read.
+    pub(crate) fn incoming(&self) -> &R::Memory {
+        self.incoming.as_deref().unwrap_or(&self.control)
+    }
+
+    /// Keeps the memory of the ring that we fill until the link goes.
+    pub(crate) fn keep(&self, outgoing: Option<Box<R::Memory>>) {
+        *self.outgoing.lock() = outgoing;
+    }
+
+    /// See [`EventChannel::wake_cost`].
+    pub(crate) fn wake_cost(&self) -> u32 {
+        self.events.wake_cost()
+    }
+
+    pub(crate) fn relax(&self) {
+        self.events.relax();
     }
 
     pub(crate) fn state(&self) -> State {
@@ -221,7 +240,7 @@ impl<R: Rendezvous> Link<R> {
             Role::Client => CLI_LIVE,
         };
         // Release: everything that we published is visible before the peer sees that we are gone and takes its final
-        // look at the ring. (The fence in `notify::tell` sees to it as well, today.)
+        // look at the ring. (The fence in `publish_u32` sees to it as well, today.)
         self.control()
             .store_u8(own_live, LIVE_CLOSED, Ordering::Release);
         self.notify();
@@ -396,3 +415,50 @@ fn base(location: RingLocation) -> usize {
         RingLocation::External { .. } => 0,
     }
 }
+
+/// What both halves answer alike.
+macro_rules! about_the_channel {
+    ($half:ident) => {
+        impl<R: $crate::platform::Rendezvous> $half<R> {
+            /// Which end of the channel this is.
+            pub fn role(&self) -> $crate::Role {
+                self.link.role()
+            }
+
+            /// The orders of the two rings.
+            pub fn layout(&self) -> $crate::Layout {
+                self.link.layout()
+            }
+
+            /// Whether the peer is there: it has connected, has not closed, and its port is bound. Asks the platform,
+            /// which on Xen costs a hypercall.
+            pub fn is_connected(&self) -> bool {
+                self.link.is_connected()
+            }
+
+            /// Finds out, as a wait does at every heartbeat, whether the peer died without closing; reads and writes
+            /// say so from then on. For callers that wait by means of their own; costs what
+            /// [`is_connected`](Self::is_connected) costs.
+            pub fn look_for_peer(&self) -> Result<(), Corrupt> {
+                self.link.look_for_peer()
+            }
+
+            /// The platform's event channel, for callers that wait by means of their own.
+            pub fn events(&self) -> &R::Events {
+                self.link.events()
+            }
+
+            /// Events seen so far on the port that both halves share.
+            pub fn event_count(&self) -> u64 {
+                $crate::platform::EventChannel::event_count(self.link.events())
+            }
+
+            /// The endpoint's counters; the handle outlives the channel.
+            pub fn stats(&self) -> alloc::sync::Arc<$crate::Stats> {
+                alloc::sync::Arc::clone(self.link.stats())
+            }
+        }
+    };
+}
+
+pub(crate) use about_the_channel;

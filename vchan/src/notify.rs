@@ -7,8 +7,8 @@
 //!
 //! ```text
 //! asks                         tells
-//! request |= bit               index = new
-//! fence                        fence
+//! request |= bit               index = new, and
+//! fence                        fence (publish_u32, x86: one xchg)
 //! load index                   load request, clear bit, send event
 //! ```
 
@@ -24,14 +24,15 @@ pub fn ask<M: SharedMemory>(control: &M, request: usize, bit: u8) {
     control.fence();
 }
 
-/// Whether the peer wants an event for what was just published; takes its request away if so.
+/// Whether the peer wants an event for what was just published, which [`SharedMemory::publish_u32`] did; takes its
+/// request away if so.
 #[must_use = "the peer sleeps until it gets the event it asked for"]
 pub fn tell<M: SharedMemory>(control: &M, request: usize, bit: u8) -> bool {
-    // Our index is visible before we look for a request, for the peer that asks.
-    control.fence();
     // Test before the atomic: with nobody asking, the line stays shared and no locked instruction runs. Of two loads
     // of this byte only the second, atomic one decides; a peer that changes it in between costs or saves one event,
     // its own.
-    control.load_u8(request, Ordering::Relaxed) & bit != 0
+    // SeqCst: where publishing is one sequentially consistent exchange, this load has its place after it in the one
+    // order that all such operations have; on x86 it is a plain load.
+    control.load_u8(request, Ordering::SeqCst) & bit != 0
         && control.fetch_and_u8(request, !bit, Ordering::Relaxed) & bit != 0
 }

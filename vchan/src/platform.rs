@@ -51,6 +51,25 @@ pub trait SharedMemory {
     fn fence(&self) {
         core::sync::atomic::fence(Ordering::SeqCst);
     }
+
+    /// Stores a 32-bit value and fences: every access before it is seen before it, and it is seen before every access
+    /// after it. What a platform gives in its place must do the same to the accesses of this trait, `read` and `write`
+    /// included; on x86 that is one `xchg`, cheaper than a store and `mfence`.
+    #[inline]
+    fn publish_u32(&self, offset: usize, value: u32) {
+        // Release for what came before, the fence for what comes after.
+        self.store_u32(offset, value, Ordering::Release);
+        self.fence();
+    }
+
+    /// All of this memory as plain bytes, on a platform that knows that no other domain can write it: a ring that was
+    /// shared with [`Access::ReadOnly`]. `None` otherwise, and where a platform knows nothing of the kind.
+    ///
+    /// Whoever implements this vouches that nobody else, in this domain neither, writes the memory while the borrow
+    /// lasts. The exclusive borrow of this value keeps the other calls of the trait away.
+    fn plain(&mut self) -> Option<&mut [u8]> {
+        None
+    }
 }
 
 /// Why a wait for events returned.
@@ -94,14 +113,29 @@ pub trait EventChannel {
     /// When it answers no because the peer closed its port, everything that the peer stored before closing is
     /// visible to loads made after this call.
     fn peer_bound(&self) -> bool;
+
+    /// Lets a moment pass between two looks at memory that the peer is about to write: a `pause`, or, where the peer
+    /// may have to run on this very CPU, a yield to whoever schedules it (Xen: `SCHEDOP_yield`).
+    #[inline]
+    fn relax(&self) {
+        core::hint::spin_loop();
+    }
+
+    /// How many calls of [`relax`](Self::relax) last about as long as to fall asleep and be woken: the longest that a
+    /// wait looks before it sleeps (see [`Spin`](crate::Spin)). 0, the default, never looks; right for a domain with one CPU whose
+    /// other tasks have work to do.
+    fn wake_cost(&self) -> u32 {
+        0
+    }
 }
 
-/// How a client maps a ring's pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What may be done with a ring's pages: how a client maps them, and how a server grants them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Access {
-    /// Reading only: the ring that the peer fills.
+    /// Reading only.
     ReadOnly,
-    /// Reading and writing: the ring that we fill.
+    /// Reading and writing.
+    #[default]
     ReadWrite,
 }
 
@@ -137,8 +171,9 @@ pub trait Rendezvous {
     /// [`SRV_LIVE`](crate::interface::SRV_LIVE) is cleared and an event is sent on `events` should the process die.
     fn share_control(&self, events: &Self::Events) -> Result<Self::Memory, Self::Error>;
 
-    /// Server: allocates a ring of `pages` pages, zeroed before they are granted read-write to the peer.
-    fn share_ring(&self, pages: usize) -> Result<Self::Memory, Self::Error>;
+    /// Server: allocates a ring of `pages` pages, zeroed before they are granted to the peer, for reading only or for
+    /// both. We can always write them.
+    fn share_ring(&self, pages: usize, peer: Access) -> Result<Self::Memory, Self::Error>;
 
     /// Server: the grant reference of page `page`, counted from 0, of memory that one of the two calls above made.
     /// Never 0, which peers take for "none".

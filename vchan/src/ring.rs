@@ -4,6 +4,9 @@
 //! `prod - cons` in wrapping arithmetic is what the ring holds, 0 to its whole size. Each side keeps its own index
 //! here, in private memory, and only ever *stores* it in the control page. The peer's index is loaded once per
 //! decision and checked here, in `Producer::refresh` and `Consumer::refresh`, and nowhere else in the crate.
+//!
+//! Copying and showing are two steps: a producer *fills* and then *publishes*, a consumer *takes* and then *frees*, so
+//! that many small copies may share one store to the line that both sides write.
 
 use core::sync::atomic::Ordering;
 
@@ -25,12 +28,83 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// The one or two contiguous pieces of `len` bytes from `index` on: offset and length of the first, length of the
-    /// second, which starts at `base`.
-    fn pieces(&self, index: u32, len: usize) -> (usize, usize, usize) {
+    /// Where `len` bytes from `index` on lie.
+    fn span(&self, index: u32, len: usize) -> Span {
         let position = (index & (self.size - 1)) as usize;
         let first = len.min(self.size as usize - position);
-        (self.base + position, first, len - first)
+        Span {
+            offset: self.base + position,
+            first,
+            base: self.base,
+            second: len - first,
+        }
+    }
+}
+
+/// A run of bytes in a ring: one piece, or two where it passes the ring's end. Offsets are in the memory that holds the
+/// ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Offset of the first piece.
+    pub offset: usize,
+    /// Length of the first piece.
+    pub first: usize,
+    /// Offset of the second piece: the ring's first byte.
+    pub base: usize,
+    /// Length of the second piece, 0 if there is none.
+    pub second: usize,
+}
+
+impl Span {
+    /// Bytes in the run.
+    pub fn len(&self) -> usize {
+        self.first + self.second
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The run without its first `at` bytes and cut after `len`.
+    ///
+    /// # Panics
+    /// Where it does not hold that many.
+    pub fn part(&self, at: usize, len: usize) -> Self {
+        assert!(at <= self.len() && len <= self.len() - at);
+        let (offset, first, second) = match self.first.checked_sub(at) {
+            Some(first) if first > 0 => (self.offset + at, first, self.second),
+            _ => (self.base + at - self.first, self.len() - at, 0),
+        };
+        let first = first.min(len);
+        Span {
+            offset,
+            first,
+            base: self.base,
+            second: second.min(len - first),
+        }
+    }
+
+    /// Copies into the run; `data` is as long.
+    pub(crate) fn copy_from<M: SharedMemory>(&self, ring: &M, data: &[u8]) {
+        let (head, tail) = data.split_at(self.first);
+        if !head.is_empty() {
+            ring.write(self.offset, head);
+        }
+        if !tail.is_empty() {
+            ring.write(self.base, tail);
+        }
+    }
+
+    /// Copies out of the run; `out` is as long.
+    pub(crate) fn copy_to<M: SharedMemory>(&self, ring: &M, out: &mut [u8]) {
+        let (head, tail) = out.split_at_mut(self.first);
+        if !head.is_empty() {
+            ring.read(self.offset, head);
+        }
+        if !tail.is_empty() {
+            ring.read(self.base, tail);
+        }
     }
 }
 
@@ -62,12 +136,14 @@ fn in_ring(geometry: &Geometry, prod: u32, cons: u32) -> Result<(), BadIndex> {
     Ok(())
 }
 
-/// The side that fills a ring.
+/// The side that fills a ring. What it has filled the peer sees once it is published.
 #[derive(Debug)]
 pub struct Producer {
     geometry: Geometry,
-    /// How far we have filled. Authoritative; the control page has a copy for the peer.
-    prod: u32,
+    /// How far we have filled.
+    filled: u32,
+    /// How far the peer may see. Authoritative; the control page has a copy for the peer.
+    published: u32,
     /// How far the peer had read when we last looked. May be stale, which only hides space.
     cons: u32,
 }
@@ -77,7 +153,8 @@ impl Producer {
     pub fn new(geometry: Geometry, index: u32) -> Self {
         Producer {
             geometry,
-            prod: index,
+            filled: index,
+            published: index,
             cons: index,
         }
     }
@@ -87,14 +164,15 @@ impl Producer {
         in_ring(&geometry, prod, cons)?;
         Ok(Producer {
             geometry,
-            prod,
+            filled: prod,
+            published: prod,
             cons,
         })
     }
 
     /// Our index as it should stand in the control page.
     pub fn index(&self) -> u32 {
-        self.prod
+        self.published
     }
 
     /// The ring's size in bytes.
@@ -102,25 +180,31 @@ impl Producer {
         self.geometry.size
     }
 
-    /// Bytes published and, as far as we have looked, not yet read by the peer.
-    pub fn in_flight(&self) -> u32 {
-        self.prod.wrapping_sub(self.cons)
+    /// Bytes filled and not yet published.
+    pub fn pending(&self) -> u32 {
+        self.filled.wrapping_sub(self.published)
+    }
+
+    /// Bytes filled and, as far as we have looked, not yet read by the peer; pending ones among them.
+    pub fn unread(&self) -> u32 {
+        self.filled.wrapping_sub(self.cons)
     }
 
     /// Free bytes, as far as we have looked.
     pub fn space(&self) -> u32 {
-        self.geometry.size - self.in_flight()
+        self.geometry.size - self.unread()
     }
 
-    /// Loads the peer's index, once, and checks it. Space can only have grown.
+    /// Loads the peer's index, once, and checks it. Space can only have grown, and not over what is published: what the
+    /// peer cannot see it cannot have read.
     pub fn refresh<M: SharedMemory>(&mut self, control: &M) -> Result<(), BadIndex> {
         // Acquire: the consumer's last copy out of the freed bytes happened before we overwrite them.
         let claimed = control.load_u32(self.geometry.cons, Ordering::Acquire);
-        if self.prod.wrapping_sub(claimed) > self.in_flight() {
+        if self.published.wrapping_sub(claimed) > self.published.wrapping_sub(self.cons) {
             return Err(BadIndex {
                 claimed,
                 known: self.cons,
-                own: self.prod,
+                own: self.published,
                 size: self.geometry.size,
             });
         }
@@ -128,39 +212,54 @@ impl Producer {
         Ok(())
     }
 
-    /// Copies as much of `data` as there is space for and publishes it in one step. Returns how much that was.
-    pub fn write<M: SharedMemory>(
-        &mut self,
-        control: &M,
-        ring: &M,
-        data: &[u8],
-    ) -> Result<usize, BadIndex> {
-        if (self.space() as usize) < data.len() {
-            self.refresh(control)?;
-        }
-        let len = data.len().min(self.space() as usize);
-        if len == 0 {
-            return Ok(0);
-        }
-        let (offset, first, second) = self.geometry.pieces(self.prod, len);
-        ring.write(offset, &data[..first]);
-        if second > 0 {
-            ring.write(self.geometry.base, &data[first..len]);
-        }
+    /// Where the next `len` bytes go, or as many as there is space for.
+    pub fn free(&self, len: usize) -> Span {
+        self.geometry
+            .span(self.filled, len.min(self.space() as usize))
+    }
+
+    /// Copies as much of `data` as there is known to be space for. Returns how much that was.
+    pub fn fill<M: SharedMemory>(&mut self, ring: &M, data: &[u8]) -> usize {
+        let span = self.free(data.len());
+        span.copy_from(ring, &data[..span.len()]);
+        self.advance(span.len())
+    }
+
+    /// Counts `len` bytes as filled, or as many as there is space for. Returns how many that was.
+    pub fn advance(&mut self, len: usize) -> usize {
+        let len = len.min(self.space() as usize);
         // `len` is at most the ring's size, which fits.
-        self.prod = self.prod.wrapping_add(len as u32);
-        // Release: the bytes are in the ring before the peer sees the index that covers them.
-        control.store_u32(self.geometry.prod, self.prod, Ordering::Release);
-        Ok(len)
+        self.filled = self.filled.wrapping_add(len as u32);
+        len
+    }
+
+    /// Takes back the last `len` bytes filled, or all that are pending.
+    pub fn retract(&mut self, len: usize) {
+        let len = len.min(self.pending() as usize);
+        self.filled = self.filled.wrapping_sub(len as u32);
+    }
+
+    /// Shows the peer what is pending, in one step. Whether there was any.
+    pub fn publish<M: SharedMemory>(&mut self, control: &M) -> bool {
+        let any = self.pending() > 0;
+        if any {
+            self.published = self.filled;
+            // The bytes are in the ring before the peer sees the index that covers them, and the index is seen before
+            // we look whether the peer wants to be told.
+            control.publish_u32(self.geometry.prod, self.published);
+        }
+        any
     }
 }
 
-/// The side that empties a ring.
+/// The side that empties a ring. What it has taken the peer may fill again once it is freed.
 #[derive(Debug)]
 pub struct Consumer {
     geometry: Geometry,
-    /// How far we have read. Authoritative; the control page has a copy for the peer.
-    cons: u32,
+    /// How far we have read.
+    taken: u32,
+    /// How far the peer may fill again. Authoritative; the control page has a copy for the peer.
+    freed: u32,
     /// How far the peer had filled when we last looked. May be stale, which only hides data.
     prod: u32,
 }
@@ -170,7 +269,8 @@ impl Consumer {
     pub fn new(geometry: Geometry, index: u32) -> Self {
         Consumer {
             geometry,
-            cons: index,
+            taken: index,
+            freed: index,
             prod: index,
         }
     }
@@ -180,14 +280,15 @@ impl Consumer {
         in_ring(&geometry, prod, cons)?;
         Ok(Consumer {
             geometry,
+            taken: cons,
+            freed: cons,
             prod,
-            cons,
         })
     }
 
     /// Our index as it should stand in the control page.
     pub fn index(&self) -> u32 {
-        self.cons
+        self.freed
     }
 
     /// The ring's size in bytes.
@@ -195,21 +296,26 @@ impl Consumer {
         self.geometry.size
     }
 
-    /// Bytes ready, as far as we have looked.
-    pub fn ready(&self) -> u32 {
-        self.prod.wrapping_sub(self.cons)
+    /// Bytes taken and not yet freed.
+    pub fn held(&self) -> u32 {
+        self.taken.wrapping_sub(self.freed)
     }
 
-    /// Loads the peer's index, once, and checks it. Data can only have grown.
+    /// Bytes ready, as far as we have looked.
+    pub fn ready(&self) -> u32 {
+        self.prod.wrapping_sub(self.taken)
+    }
+
+    /// Loads the peer's index, once, and checks it. Data can only have grown, and not over what is freed.
     pub fn refresh<M: SharedMemory>(&mut self, control: &M) -> Result<(), BadIndex> {
         // Acquire: the bytes that the index covers were stored before we copy them.
         let claimed = control.load_u32(self.geometry.prod, Ordering::Acquire);
-        let ready = claimed.wrapping_sub(self.cons);
-        if ready > self.geometry.size || ready < self.ready() {
+        let filled = claimed.wrapping_sub(self.freed);
+        if filled > self.geometry.size || filled < self.prod.wrapping_sub(self.freed) {
             return Err(BadIndex {
                 claimed,
                 known: self.prod,
-                own: self.cons,
+                own: self.freed,
                 size: self.geometry.size,
             });
         }
@@ -217,30 +323,36 @@ impl Consumer {
         Ok(())
     }
 
-    /// Copies what is ready into `out`, as much as fits, and frees it in one step. Returns how much that was.
-    pub fn read<M: SharedMemory>(
-        &mut self,
-        control: &M,
-        ring: &M,
-        out: &mut [u8],
-    ) -> Result<usize, BadIndex> {
-        if (self.ready() as usize) < out.len() {
-            self.refresh(control)?;
-        }
-        let len = out.len().min(self.ready() as usize);
-        if len == 0 {
-            return Ok(0);
-        }
-        let (offset, first, second) = self.geometry.pieces(self.cons, len);
-        let (head, tail) = out[..len].split_at_mut(first);
-        ring.read(offset, head);
-        if second > 0 {
-            ring.read(self.geometry.base, tail);
-        }
+    /// Where the next `len` bytes are, or as many as are ready.
+    pub fn next(&self, len: usize) -> Span {
+        self.geometry
+            .span(self.taken, len.min(self.ready() as usize))
+    }
+
+    /// Copies what is known to be ready into `out`, as much as fits. Returns how much that was.
+    pub fn take<M: SharedMemory>(&mut self, ring: &M, out: &mut [u8]) -> usize {
+        let span = self.next(out.len());
+        span.copy_to(ring, &mut out[..span.len()]);
+        self.advance(span.len())
+    }
+
+    /// Counts `len` bytes as taken, or as many as are ready. Returns how many that was.
+    pub fn advance(&mut self, len: usize) -> usize {
+        let len = len.min(self.ready() as usize);
         // `len` is at most the ring's size, which fits.
-        self.cons = self.cons.wrapping_add(len as u32);
-        // Release: the copy out is finished before the producer may see the space as free.
-        control.store_u32(self.geometry.cons, self.cons, Ordering::Release);
-        Ok(len)
+        self.taken = self.taken.wrapping_add(len as u32);
+        len
+    }
+
+    /// Gives back to the peer what was taken, in one step. Whether there was any.
+    pub fn free<M: SharedMemory>(&mut self, control: &M) -> bool {
+        let any = self.held() > 0;
+        if any {
+            self.freed = self.taken;
+            // The copies out are finished before the peer may see the space as free, and the index is seen before we
+            // look whether the peer wants to be told.
+            control.publish_u32(self.geometry.cons, self.freed);
+        }
+        any
     }
 }

@@ -47,6 +47,14 @@ fn streams_both_ways_in_every_kind_of_layout() {
     }
 }
 
+#[test]
+fn messages_are_whole_in_every_kind_of_layout() {
+    for (left, right) in [(10, 11), (11, 10), (12, 11), (13, 12)] {
+        let layout = Layout::new(left, right).unwrap();
+        check(async |meeting: Meeting| messages_are_whole(&meeting, &meeting, layout).await);
+    }
+}
+
 macro_rules! conforms {
     ($($name:ident)*) => {
         mod conforms {
@@ -69,4 +77,9 @@ conforms! {
     waits_for_a_server
     empty_buffers_do_nothing
     sends_no_needless_events
+    a_full_ring_tells_of_the_close
+    pieces_are_one
+    lends_the_ring
+    batches_up_to_a_quarter
+    an_endpoint_that_waits_holds_nothing_back
 }

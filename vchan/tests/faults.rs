@@ -151,11 +151,14 @@ fn a_broken_index_breaks_the_channel_for_good() {
             let mut out = [0xee; 16];
             match field {
                 Field::LeftProd => {
-                    assert_eq!(reader.try_read(&mut out), Err(ReadError::Corrupt(blame)));
+                    assert_eq!(
+                        reader.try_read(&mut out),
+                        Err(ReadError::PeerCorrupt(blame))
+                    );
                 }
                 _ => {
                     let full = writer.try_write(&pattern(0, 4096));
-                    assert_eq!(full, Err(WriteError::Corrupt(blame)));
+                    assert_eq!(full, Err(WriteError::PeerCorrupt(blame)));
                 }
             }
             assert_eq!(out, [0xee; 16], "nothing was copied");
@@ -170,9 +173,15 @@ fn a_broken_index_breaks_the_channel_for_good() {
             );
             // Repaired or not, the channel stays broken, and both halves know why.
             page.store_u32(offset, 0, Ordering::Release);
-            assert_eq!(reader.read(&mut out).await, Err(ReadError::Corrupt(blame)));
-            assert_eq!(writer.write(b"x").await, Err(WriteError::Corrupt(blame)));
-            assert_eq!(writer.drained().await, Err(WriteError::Corrupt(blame)));
+            assert_eq!(
+                reader.read(&mut out).await,
+                Err(ReadError::PeerCorrupt(blame))
+            );
+            assert_eq!(
+                writer.write(b"x").await,
+                Err(WriteError::PeerCorrupt(blame))
+            );
+            assert_eq!(writer.drained().await, Err(WriteError::PeerCorrupt(blame)));
             assert!(!reader.is_connected());
         });
     }
@@ -193,7 +202,7 @@ fn an_index_that_goes_back_is_refused() {
         };
         assert_eq!(
             server.try_read(&mut [0; 100]),
-            Err(ReadError::Corrupt(blame))
+            Err(ReadError::PeerCorrupt(blame))
         );
     });
 }
@@ -211,7 +220,7 @@ fn live_bytes_without_meaning_are_refused() {
             let (cli, srv) = (Field::CliLive, Field::SrvLive);
             assert_eq!(
                 server.try_read(&mut [0; 1]),
-                Err(ReadError::Corrupt(Corrupt {
+                Err(ReadError::PeerCorrupt(Corrupt {
                     field: cli,
                     claimed
                 }))
@@ -219,7 +228,7 @@ fn live_bytes_without_meaning_are_refused() {
             page.store_u8(SRV_LIVE, live, Ordering::Release);
             assert_eq!(
                 client.try_write(b"x"),
-                Err(WriteError::Corrupt(Corrupt {
+                Err(WriteError::PeerCorrupt(Corrupt {
                     field: srv,
                     claimed
                 }))
@@ -240,7 +249,10 @@ fn a_waiting_server_refuses_a_live_byte_without_meaning() {
             field: Field::CliLive,
             claimed: 77,
         };
-        assert_eq!(server.connected().await, Err(AcceptError::Corrupt(blame)));
+        assert_eq!(
+            server.connected().await,
+            Err(AcceptError::PeerCorrupt(blame))
+        );
     });
 }
 
@@ -255,7 +267,7 @@ fn an_overwritten_index_of_ours_is_found_at_the_heartbeat() {
             claimed: 1,
         };
         let read = beating(host, server.reader().read(&mut [0; 1])).await;
-        assert_eq!(read, Err(ReadError::Corrupt(blame)));
+        assert_eq!(read, Err(ReadError::PeerCorrupt(blame)));
     });
 }
 
@@ -321,13 +333,13 @@ fn illegal_offers_are_refused_before_a_ring_is_mapped() {
         (0xffff, 12),
     ] {
         refuses(options(12, 12), orders(left, right), |error| {
-            matches!(error, ConnectError::Layout(_))
+            matches!(error, ConnectError::PeerLayout(_))
         });
     }
     refuses(
         options(12, 12),
         |page| page.store_u32(GRANTS + 4, 0, Ordering::Release),
-        |error| matches!(error, ConnectError::Grants(0)),
+        |error| matches!(error, ConnectError::PeerGrants(0)),
     );
     refuses(
         options(12, 12),
@@ -335,7 +347,7 @@ fn illegal_offers_are_refused_before_a_ring_is_mapped() {
             let left = page.load_u32(GRANTS, Ordering::Acquire);
             page.store_u32(GRANTS + 4, left, Ordering::Release);
         },
-        |error| matches!(error, ConnectError::Grants(grant) if *grant > 0),
+        |error| matches!(error, ConnectError::PeerGrants(grant) if *grant > 0),
     );
     refuses(
         options(13, 12),
@@ -346,7 +358,7 @@ fn illegal_offers_are_refused_before_a_ring_is_mapped() {
         refuses(
             options(10, 11),
             |page| page.store_u8(SRV_LIVE, live, Ordering::Release),
-            |error| matches!(error, ConnectError::NotOffered(found) if *found == live),
+            |error| matches!(error, ConnectError::PeerClosed(found) if *found == live),
         );
     }
     for live in [0, 1, 3] {
@@ -360,7 +372,7 @@ fn illegal_offers_are_refused_before_a_ring_is_mapped() {
         refuses(
             options(10, 11),
             |page| page.store_u32(offset, 0x4000_0000, Ordering::Release),
-            |error| matches!(error, ConnectError::Index(_)),
+            |error| matches!(error, ConnectError::PeerIndex(_)),
         );
     }
 }
@@ -376,7 +388,7 @@ fn the_control_page_is_no_ring() {
         control_page(&host).store_u32(GRANTS, ring_ref, Ordering::Release);
         let error = block_on(Endpoint::connect(&meeting, ConnectOptions::default())).err();
         drop(server);
-        assert!(matches!(error, Some(ConnectError::Grants(grant)) if grant == ring_ref));
+        assert!(matches!(error, Some(ConnectError::PeerGrants(grant)) if grant == ring_ref));
         ring_ref
     };
     assert!(ring_ref > 0);
@@ -399,8 +411,10 @@ fn malformed_keys_are_refused() {
                 .await
                 .err()
             {
-                Some(ConnectError::RingRef(found)) if is_ring_ref => assert_eq!(found, error),
-                Some(ConnectError::EventChannel(found)) if !is_ring_ref => assert_eq!(found, error),
+                Some(ConnectError::PeerRingRef(found)) if is_ring_ref => assert_eq!(found, error),
+                Some(ConnectError::PeerEventChannel(found)) if !is_ring_ref => {
+                    assert_eq!(found, error)
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -505,7 +519,7 @@ fn pages_go_before_the_port_and_the_keys_go_last() {
         drop(client);
         assert_eq!(
             host.releases()[5..],
-            [Mappings(4), Mappings(2), Mappings(1), Port]
+            [Mappings(2), Mappings(4), Mappings(1), Port]
         );
     });
 }

@@ -15,7 +15,7 @@ use common::{both, now, pair, pattern};
 use proptest::prelude::*;
 use vchan::in_process::{Host, block_on};
 use vchan::platform::Rendezvous;
-use vchan::{Layout, OfferOptions, Reader, Writer};
+use vchan::{Layout, OfferOptions, Policy, Reader, Writer};
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
@@ -114,29 +114,88 @@ impl Dice {
     }
 }
 
-async fn send<R: Rendezvous>(writer: &mut Writer<R>, total: usize, dice: Dice) {
+/// Up to half a ring, so that a message and the one that its receiver waits for fit into the ring together.
+fn message(dice: &Dice, ring: u32, left: usize) -> usize {
+    (1 + dice.roll(ring as usize / 2)).min(left)
+}
+
+async fn send<R: Rendezvous>(writer: &mut Writer<R>, ring: u32, total: usize, dice: Dice) {
     let data = pattern(3, total);
     let mut at = 0;
     while at < total {
-        let end = total.min(at + 1 + dice.roll(3000));
-        at += writer.write(&data[at..end]).await.unwrap();
+        let (all, whole) = (total - at, message(&dice, ring, total - at));
+        let some = all.min(1 + dice.roll(3000));
+        let rest = &data[at..];
+        at += match dice.roll(8) {
+            0 => {
+                writer.set_policy(policy(&dice));
+                0
+            }
+            1 => {
+                writer.publish().unwrap();
+                0
+            }
+            2 => {
+                writer.send(&rest[..whole]).await.unwrap();
+                whole
+            }
+            3 => {
+                let (a, b) = rest[..whole].split_at(whole / 3);
+                writer.send_vectored(&[a, b]).await.unwrap();
+                whole
+            }
+            4 => {
+                let mut reserved = writer.reserve(whole).await.unwrap();
+                reserved.slice().copy_from(0, &rest[..whole]);
+                // Given up at times, and then made again.
+                let kept = dice.roll(2) * whole;
+                reserved.commit(kept).unwrap();
+                kept
+            }
+            5 => {
+                let (a, b) = rest[..some].split_at(some / 3);
+                writer.write_vectored(&[a, b]).await.unwrap()
+            }
+            _ => writer.write(&rest[..some]).await.unwrap(),
+        };
     }
     writer.drained().await.unwrap();
 }
 
-async fn receive<R: Rendezvous>(mut reader: Reader<R>, total: usize, dice: Dice) {
+fn policy(dice: &Dice) -> Policy {
+    [Policy::Eager, Policy::Batched][dice.roll(2)]
+}
+
+async fn receive<R: Rendezvous>(mut reader: Reader<R>, ring: u32, total: usize, dice: Dice) {
     let mut got = vec![0; total];
     let mut at = 0;
     while at < total {
+        let whole = message(&dice, ring, total - at);
         let end = total.min(at + 1 + dice.roll(3000));
-        if dice.roll(5) == 0 {
-            // A wait that is given up must lose nothing.
-            if let Some(read) = now(reader.read(&mut got[at..end])).await {
-                at += read.unwrap();
+        at += match dice.roll(8) {
+            0 => {
+                reader.set_policy(policy(&dice));
+                0
             }
-            continue;
-        }
-        at += reader.read(&mut got[at..end]).await.unwrap();
+            1 => {
+                // A wait that is given up must lose nothing.
+                let read = now(reader.read(&mut got[at..end])).await;
+                read.map_or(0, Result::unwrap)
+            }
+            2 => reader.recv(&mut got[at..at + whole]).await.unwrap(),
+            3 => {
+                let lent = reader.peek(whole).await.unwrap();
+                let taken = whole - dice.roll(whole);
+                lent.slice().copy_to(0, &mut got[at..at + taken]);
+                lent.consume(taken);
+                taken
+            }
+            4 => {
+                let (a, b) = got[at..end].split_at_mut((end - at) / 3);
+                reader.read_vectored(&mut [a, b]).await.unwrap()
+            }
+            _ => reader.read(&mut got[at..end]).await.unwrap(),
+        };
     }
     assert!(got == pattern(3, total));
     // The end comes once both writers know that their bytes were read.
@@ -154,7 +213,7 @@ proptest! {
     ) {
         let host = Host::new();
         let meeting = host.meeting("edge");
-        let options = OfferOptions { layout, first_index };
+        let options = OfferOptions { layout, first_index, ..Default::default() };
         let (mut server, mut client) = block_on(pair(&meeting, &meeting, options));
         let mut left = Model::new(layout.left_size());
         let mut right = Model::new(layout.right_size());
@@ -189,22 +248,23 @@ proptest! {
     ) {
         let host = Host::new();
         let meeting = host.meeting("edge");
-        let options = OfferOptions { layout, first_index };
+        let options = OfferOptions { layout, first_index, ..Default::default() };
         let (server, client) = block_on(pair(&meeting, &meeting, options));
         let dice = Dice(numbers.into(), Rc::default());
+        let rings = (layout.left_size(), layout.right_size());
         let (server_reader, mut server_writer) = server.split();
         let (client_reader, mut client_writer) = client.split();
         let (dice_a, dice_b) = (dice.clone(), dice.clone());
         let sending = async move {
-            let up = send(&mut client_writer, totals.0, dice_a);
-            let down = send(&mut server_writer, totals.1, dice_b);
+            let up = send(&mut client_writer, rings.0, totals.0, dice_a);
+            let down = send(&mut server_writer, rings.1, totals.1, dice_b);
             both(up, down).await;
             server_writer.close();
         };
         let mut tasks = vec![
             Task::new(sending),
-            Task::new(receive(server_reader, totals.0, dice.clone())),
-            Task::new(receive(client_reader, totals.1, dice.clone())),
+            Task::new(receive(server_reader, rings.0, totals.0, dice.clone())),
+            Task::new(receive(client_reader, rings.1, totals.1, dice.clone())),
         ];
         while !tasks.is_empty() {
             let woken: Vec<usize> = (0..tasks.len())

@@ -109,7 +109,7 @@ fn a_client_speaks_to_a_foreign_server() {
         // Orders 13 and 11: two grants, and the right ring in the control page.
         let port = meeting.alloc_unbound().unwrap();
         let page = meeting.share_control(&port).unwrap();
-        let left = meeting.share_ring(2).unwrap();
+        let left = meeting.share_ring(2, Access::ReadWrite).unwrap();
         page.store_u16(16, 13, SeqCst);
         page.store_u16(18, 11, SeqCst);
         page.store_u8(20, 2, SeqCst);

@@ -55,6 +55,11 @@ impl Shared {
         }
     }
 
+    /// Where the range begins.
+    pub(crate) fn start(&self) -> *mut u8 {
+        self.start.as_mut_ptr()
+    }
+
     /// Bytes in the range.
     pub const fn len(&self) -> usize {
         self.len
@@ -86,6 +91,12 @@ impl Shared {
     pub fn fetch_and_u64(&self, offset: usize, bits: u64, order: Ordering) -> u64 {
         // SAFETY: as for the loads.
         unsafe { AtomicU64::from_ptr(self.pointer(offset)) }.fetch_and(bits, order)
+    }
+
+    /// Replaces the 32-bit integer at `offset`, atomically; what was there before.
+    pub fn swap_u32(&self, offset: usize, value: u32, order: Ordering) -> u32 {
+        // SAFETY: as for the loads.
+        unsafe { AtomicU32::from_ptr(self.pointer(offset)) }.swap(value, order)
     }
 
     /// Replaces the 16-bit integer at `offset` if it is `current`; else what stands there.

@@ -14,8 +14,8 @@ use crate::copy::copy;
 
 /// Shared pages of either role, mapped as long as this lives. `G` is what the platform knows of their grants.
 ///
-/// There is no way to get a slice or a plain reference out of it: integers are loaded and stored as atomics, and runs of
-/// bytes are copied by code that the compiler cannot see through.
+/// Where others write it, there is no way to get a slice or a plain reference out of it: integers are loaded and stored as
+/// atomics, and runs of bytes are copied by code that the compiler cannot see through.
 ///
 /// # Panics
 /// Every access panics when it leaves the mapping, is not aligned, or stores to a mapping for reading. That would be our
@@ -24,6 +24,8 @@ pub struct Memory<G> {
     start: NonNull<u8>,
     len: usize,
     access: Access,
+    /// Nobody else can write it: no peer, and no other mapping of ours.
+    alone: bool,
     pub(crate) grants: G,
 }
 
@@ -77,8 +79,15 @@ impl<G> Memory<G> {
             start,
             len,
             access,
+            alone: false,
             grants,
         })
+    }
+
+    /// The same memory, of which is known whether nobody else can write it.
+    pub(crate) fn written_by_us_alone(mut self, alone: bool) -> Self {
+        self.alone = alone;
+        self
     }
 
     fn pointer<T>(&self, offset: usize, access: Access) -> *mut T {
@@ -127,6 +136,23 @@ impl<G> SharedMemory for Memory<G> {
         let target = self.range(offset, data.len(), Access::ReadWrite);
         // SAFETY: as for `read`, the other way round, and mapped for writing.
         unsafe { copy(target, data.as_ptr(), data.len()) };
+    }
+
+    #[inline]
+    fn publish_u32(&self, offset: usize, value: u32) {
+        let pointer = self.pointer::<u32>(offset, Access::ReadWrite);
+        // One exchange is a store and a full fence.
+        // SAFETY: as for the stores.
+        unsafe { AtomicU32::from_ptr(pointer) }.swap(value, Ordering::SeqCst);
+    }
+
+    fn plain(&mut self) -> Option<&mut [u8]> {
+        if !self.alone || self.access == Access::ReadOnly {
+            return None;
+        }
+        // SAFETY: mapped for writing as long as we live, and made of bytes. Nobody else writes it, which whoever set `alone`
+        // knows; the exclusive borrow keeps our own accesses away.
+        Some(unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) })
     }
 }
 

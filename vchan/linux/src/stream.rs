@@ -122,19 +122,19 @@ fn not_offered<E: core::error::Error + Send + Sync>(error: OfferError<E>) -> io:
 
 fn not_accepted(error: AcceptError) -> io::Error {
     let kind = match error {
-        AcceptError::Corrupt(_) => ErrorKind::InvalidData,
-        AcceptError::Closed => ErrorKind::BrokenPipe,
+        AcceptError::PeerCorrupt(_) => ErrorKind::InvalidData,
+        AcceptError::OursClosed => ErrorKind::BrokenPipe,
     };
     io::Error::new(kind, error)
 }
 
 fn not_connected<E: core::error::Error + Send + Sync>(error: ConnectError<E>) -> io::Error {
     let kind = match error {
-        ConnectError::Bind(_) | ConnectError::MapControl(_) | ConnectError::NotOffered(_) => {
+        ConnectError::Bind(_) | ConnectError::MapControl(_) | ConnectError::PeerClosed(_) => {
             ErrorKind::ConnectionRefused
         }
         ConnectError::Used(_) => ErrorKind::AddrInUse,
-        ConnectError::Layout(_) | ConnectError::Grants(_) | ConnectError::Index(_) => {
+        ConnectError::PeerLayout(_) | ConnectError::PeerGrants(_) | ConnectError::PeerIndex(_) => {
             ErrorKind::InvalidData
         }
         _ => ErrorKind::Other,
@@ -186,8 +186,9 @@ impl<R: Rendezvous> Stream<R> {
     }
 
     /// Closes the channel and tells the peer, which can still read what was written.
-    pub fn close(&self) {
-        self.reader.inner.close();
+    pub fn close(&mut self) {
+        self.reader.inner.free();
+        self.writer.inner.close();
     }
 
     /// The reading half, borrowed.
@@ -305,16 +306,16 @@ where
         }
     }
 
-    /// Returns at once: a write returns when its bytes are published. To wait until they are read, see
+    /// Publishes what a batched writer holds back, without waiting. To wait until all is read, see
     /// [`drained`](Self::drained).
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.inner.publish().map_err(write_error)
     }
 }
 
 fn read_error(error: ReadError) -> io::Error {
     let kind = match error {
-        ReadError::Corrupt(_) => ErrorKind::InvalidData,
+        ReadError::PeerCorrupt(_) => ErrorKind::InvalidData,
         ReadError::PeerDied => ErrorKind::ConnectionReset,
     };
     io::Error::new(kind, error)
@@ -322,9 +323,9 @@ fn read_error(error: ReadError) -> io::Error {
 
 fn write_error(error: WriteError) -> io::Error {
     let kind = match error {
-        WriteError::Corrupt(_) => ErrorKind::InvalidData,
+        WriteError::PeerCorrupt(_) => ErrorKind::InvalidData,
         WriteError::PeerDied => ErrorKind::ConnectionReset,
-        WriteError::Closed => ErrorKind::BrokenPipe,
+        WriteError::PeerClosed | WriteError::OursClosed => ErrorKind::BrokenPipe,
     };
     io::Error::new(kind, error)
 }

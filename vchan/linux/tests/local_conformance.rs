@@ -9,6 +9,8 @@ mod held;
 
 use held::Held;
 use suite::*;
+use vchan::platform::{Access, Rendezvous};
+use vchan::{Endpoint, OfferOptions};
 use vchan_linux::local::{Folder, Meeting};
 use vchan_linux::{Layout, block_on};
 
@@ -55,6 +57,62 @@ fn streams_both_ways_in_every_kind_of_layout() {
     }
 }
 
+#[test]
+fn messages_are_whole_in_every_kind_of_layout() {
+    for (left, right) in [(10, 11), (11, 10), (12, 11), (13, 12)] {
+        let layout = Layout::new(left, right).unwrap();
+        check(async |one, other| messages_are_whole(&one, &other, layout).await);
+    }
+}
+
+/// What a server makes in place, as plain bytes, a client reads, which cannot map the ring for writing.
+#[test]
+fn plain_bytes_reach_a_client_that_may_only_read() {
+    check(async |one, other| {
+        let options = OfferOptions {
+            layout: Layout::new(12, 13).unwrap(),
+            right_ring: Access::ReadOnly,
+            ..OfferOptions::default()
+        };
+        let (mut server, mut client) = common::pair(&one, &other, options).await;
+        for skew in [0, 8000] {
+            let mut reserved = server.writer().try_reserve(8000).unwrap().unwrap();
+            let [head, tail] = reserved.plain().unwrap();
+            assert_eq!(head.len(), 8000.min(8192 - skew));
+            head.fill(1);
+            tail.fill(2);
+            let first = head.len();
+            reserved.commit(8000).unwrap();
+            let mut out = [0; 8192];
+            assert_eq!(client.try_read(&mut out), Ok(Some(8000)));
+            assert!(out[..first].iter().all(|&byte| byte == 1));
+            assert!(out[first..8000].iter().all(|&byte| byte == 2));
+        }
+        assert_eq!(client.try_write(b"back"), Ok(4));
+        assert_eq!(server.try_read(&mut [0; 8]), Ok(Some(4)));
+        let plain = client
+            .writer()
+            .try_reserve(1)
+            .unwrap()
+            .unwrap()
+            .plain()
+            .is_some();
+        assert!(!plain, "the server may write what we fill");
+    });
+    check(async |one, other| {
+        let options = OfferOptions {
+            right_ring: Access::ReadOnly,
+            ..Layout::new(12, 12).unwrap().into()
+        };
+        let _server = Endpoint::offer(&one, options).await.unwrap();
+        other.keys().await.unwrap();
+        // References count up from 1: the left ring, the right ring, the control page.
+        assert!(other.map_ring(&[1], Access::ReadWrite).is_ok());
+        assert!(other.map_ring(&[2], Access::ReadWrite).is_err());
+        assert!(other.map_ring(&[2], Access::ReadOnly).is_ok());
+    });
+}
+
 macro_rules! conforms {
     ($($name:ident)*) => {
         mod conforms {
@@ -75,4 +133,9 @@ conforms! {
     waits_for_a_server
     empty_buffers_do_nothing
     sends_no_needless_events
+    a_full_ring_tells_of_the_close
+    pieces_are_one
+    lends_the_ring
+    batches_up_to_a_quarter
+    an_endpoint_that_waits_holds_nothing_back
 }

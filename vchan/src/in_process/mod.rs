@@ -33,6 +33,9 @@ pub enum Error {
     /// The grant reference names no granted page.
     #[error("grant {0} does not exist")]
     Grant(u32),
+    /// The page may only be read.
+    #[error("grant {0} is for reading only")]
+    ReadOnly(u32),
     /// Refused because [`Host::fail_call`] asked for it.
     #[error("this call was told to fail")]
     Told,
@@ -74,7 +77,7 @@ impl Bell {
 #[derive(Default)]
 struct Tables {
     made: u32,
-    grants: HashMap<u32, Arc<Page>>,
+    grants: HashMap<u32, (Arc<Page>, Access)>,
     mapped: usize,
     /// Ports by number: the bell, and the peer's port once bound.
     ports: HashMap<u32, (Arc<Bell>, Option<u32>)>,
@@ -327,7 +330,7 @@ impl Meeting {
         Ok(port)
     }
 
-    fn share(&self, pages: usize) -> Result<Memory, Error> {
+    fn share(&self, pages: usize, peer: Access) -> Result<Memory, Error> {
         let mut tables = self.host.tables();
         tables.may_fail()?;
         let pages: Vec<_> = (0..pages).map(|_| Page::zeroed()).collect();
@@ -335,7 +338,7 @@ impl Meeting {
             .iter()
             .map(|page| {
                 let grant = tables.new_number();
-                tables.grants.insert(grant, Arc::clone(page));
+                tables.grants.insert(grant, (Arc::clone(page), peer));
                 grant
             })
             .collect();
@@ -360,11 +363,11 @@ impl Rendezvous for Meeting {
     }
 
     fn share_control(&self, _events: &Port) -> Result<Memory, Error> {
-        self.share(1)
+        self.share(1, Access::ReadWrite)
     }
 
-    fn share_ring(&self, pages: usize) -> Result<Memory, Error> {
-        self.share(pages)
+    fn share_ring(&self, pages: usize, peer: Access) -> Result<Memory, Error> {
+        self.share(pages, peer)
     }
 
     fn grant_ref(&self, memory: &Memory, page: usize) -> u32 {
@@ -410,12 +413,12 @@ impl Rendezvous for Meeting {
         tables.may_fail()?;
         let pages = refs
             .iter()
-            .map(|grant| {
-                tables
-                    .grants
-                    .get(grant)
-                    .cloned()
-                    .ok_or(Error::Grant(*grant))
+            .map(|&grant| match tables.grants.get(&grant) {
+                None => Err(Error::Grant(grant)),
+                Some((_, Access::ReadOnly)) if access == Access::ReadWrite => {
+                    Err(Error::ReadOnly(grant))
+                }
+                Some((page, _)) => Ok(Arc::clone(page)),
             })
             .collect::<Result<Vec<_>, _>>()?;
         tables.mapped += pages.len();

@@ -171,15 +171,17 @@ impl Rendezvous for Meeting {
     }
 
     fn share_control(&self, _: &Port<Line>) -> Result<Memory, Error> {
-        self.share_ring(1)
+        self.share_ring(1, Access::ReadWrite)
     }
 
-    fn share_ring(&self, pages: usize) -> Result<Memory, Error> {
+    fn share_ring(&self, pages: usize, peer: Access) -> Result<Memory, Error> {
         let mut offer = lock(&self.offer);
         let granted = Arc::new(Granted::new(offer.last + 1, pages)?);
         offer.last = granted.last();
         offer.granted.push(Arc::downgrade(&granted));
-        Ok(granted.map(0, pages, Access::ReadWrite, Some(Arc::clone(&granted)))?)
+        let memory = granted.map(0, pages, Access::ReadWrite, Some(Arc::clone(&granted)))?;
+        granted.seal(peer)?;
+        Ok(memory.written_by_us_alone(peer == Access::ReadOnly))
     }
 
     fn grant_ref(&self, memory: &Memory, page: usize) -> u32 {

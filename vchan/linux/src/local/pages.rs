@@ -49,12 +49,12 @@ pub struct Granted {
 }
 
 impl Granted {
-    /// Server: zeroed pages. `first` is not 0.
+    /// Server: zeroed pages, to be mapped and then [sealed](Self::seal). `first` is not 0.
     pub(super) fn new(first: u32, pages: usize) -> Result<Self, Error> {
         let make = || {
             let file = memfd_create("vchan", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
             ftruncate(&file, (pages * PAGE_SIZE) as u64)?;
-            fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+            fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW)?;
             Ok(file)
         };
         let file = make().map_err(kernel::<rustix::io::Errno>("no memory to share"))?;
@@ -63,6 +63,16 @@ impl Granted {
             first,
             pages: pages as u32,
         })
+    }
+
+    /// Server: from here on nobody can map the pages in another way than `peer` may; our own mapping stays as it is.
+    pub(super) fn seal(&self, peer: Access) -> Result<(), Error> {
+        let writing = match peer {
+            Access::ReadOnly => SealFlags::FUTURE_WRITE,
+            Access::ReadWrite => SealFlags::empty(),
+        };
+        fcntl_add_seals(&self.file, writing | SealFlags::SEAL)
+            .map_err(kernel::<rustix::io::Errno>("no seal for memory to share"))
     }
 
     /// Client: what a server has sent, looked at once; a seal is for ever.

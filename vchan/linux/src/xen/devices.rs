@@ -91,13 +91,21 @@ impl Goodbye {
     }
 }
 
-/// Zeroed pages, granted read-write to `domain`.
-pub(super) fn share(domain: u16, pages: usize, goodbye: Option<Goodbye>) -> Result<Memory, Error> {
+/// Zeroed pages, granted to `domain` for what it may do with them.
+pub(super) fn share(
+    domain: u16,
+    pages: usize,
+    peer: Access,
+    goodbye: Option<Goodbye>,
+) -> Result<Memory, Error> {
     assert!(pages <= MAX_RING_PAGES);
     let device = open("/dev/xen/gntalloc")?;
     let mut argument = Box::new(AllocGref::<MAX_RING_PAGES> {
         domid: domain,
-        flags: abi::GNTALLOC_FLAG_WRITABLE,
+        flags: match peer {
+            Access::ReadOnly => 0,
+            Access::ReadWrite => abi::GNTALLOC_FLAG_WRITABLE,
+        },
         count: pages as u32,
         index: 0,
         gref_ids: [0; MAX_RING_PAGES],
@@ -127,7 +135,7 @@ pub(super) fn share(domain: u16, pages: usize, goodbye: Option<Goodbye>) -> Resu
         }
         .map_err(failed("a last event", domain))?;
     }
-    Ok(memory)
+    Ok(memory.written_by_us_alone(peer == Access::ReadOnly))
 }
 
 /// Pages that `domain` has granted, in this order and contiguously.

@@ -165,11 +165,11 @@ impl Rendezvous for Meeting {
             byte: SRV_LIVE,
             port: events.port(),
         };
-        devices::share(self.peer, 1, Some(goodbye))
+        devices::share(self.peer, 1, Access::ReadWrite, Some(goodbye))
     }
 
-    fn share_ring(&self, pages: usize) -> Result<Memory, Error> {
-        devices::share(self.peer, pages, None)
+    fn share_ring(&self, pages: usize, peer: Access) -> Result<Memory, Error> {
+        devices::share(self.peer, pages, peer, None)
     }
 
     fn grant_ref(&self, memory: &Memory, page: usize) -> u32 {

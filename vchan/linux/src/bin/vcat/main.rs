@@ -164,7 +164,7 @@ async fn connect<R: Rendezvous>(
             // What is left of a channel whose client or server has gone: the next offer will take its place.
             ConnectError::Bind(_)
             | ConnectError::MapControl(_)
-            | ConnectError::NotOffered(_)
+            | ConnectError::PeerClosed(_)
             | ConnectError::Used(_) => {}
             _ => return Err(text(error)),
         }

@@ -135,7 +135,7 @@ fn upload<R: Rendezvous>(
                     moved.fetch_add(written as u64, Ordering::Relaxed);
                     left = &left[written..];
                 }
-                Some(Err(WriteError::Closed)) => {
+                Some(Err(WriteError::PeerClosed | WriteError::OursClosed)) => {
                     return Err(Failure::Unread(
                         u64::from(writer.unread()) + left.len() as u64,
                     ));
@@ -147,7 +147,9 @@ fn upload<R: Rendezvous>(
     match block_on(stop.unless(writer.drained())) {
         None => return stopped(writer, 0, stop),
         Some(Ok(())) => {}
-        Some(Err(WriteError::Closed)) => return Err(Failure::Unread(writer.unread().into())),
+        Some(Err(WriteError::PeerClosed | WriteError::OursClosed)) => {
+            return Err(Failure::Unread(writer.unread().into()));
+        }
         Some(Err(error)) => return Err(Failure::Write(error)),
     }
     // As long as something comes, the peer is not done.

@@ -1,0 +1,406 @@
+//! A peer that may do anything: here every load from shared memory returns whatever it likes. Whatever that is, our
+//! side does not panic, stays within its rings, does a bounded amount of work, and decides each thing on one load.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod lend;
+mod platform;
+
+use std::rc::Rc;
+
+use common::now;
+use platform::{Hostile, Meeting, Memory, honest_offer};
+use proptest::prelude::*;
+use vchan::in_process::block_on;
+use vchan::interface::*;
+use vchan::platform::Access;
+use vchan::ring::{Consumer, Geometry, Producer};
+use vchan::{
+    ConnectError, ConnectOptions, Endpoint, OfferOptions, Policy, ReadError, RecvError, SendError,
+    WriteError,
+};
+
+#[test]
+fn a_client_loads_each_field_of_an_offer_once() {
+    for (left, right) in [(10, 11), (12, 11), (11, 20), (20, 20)] {
+        let peer = Hostile::new(honest_offer(left, right));
+        let meeting = Meeting(Rc::clone(&peer));
+        let connected = block_on(Endpoint::connect(&meeting, ConnectOptions::default()));
+        let layout = connected.unwrap_or_else(|error| panic!("{error}")).layout();
+        let mut fields = vec![LEFT_CONS, LEFT_PROD, RIGHT_CONS, RIGHT_PROD];
+        fields.extend([LEFT_ORDER, RIGHT_ORDER, CLI_LIVE, SRV_LIVE]);
+        let grants = layout.left_pages() + layout.right_pages();
+        fields.extend((0..grants).map(|slot| GRANTS + 4 * slot));
+        assert_eq!(
+            peer.take_loads(),
+            fields.into_iter().map(|field| (field, 1)).collect()
+        );
+    }
+}
+
+#[test]
+fn a_client_maps_for_writing_only_what_it_fills() {
+    let peer = Hostile::new(honest_offer(13, 14));
+    let meeting = Meeting(Rc::clone(&peer));
+    assert!(block_on(Endpoint::connect(&meeting, ConnectOptions::default())).is_ok());
+    assert_eq!(
+        peer.mapped.take(),
+        [(2, Access::ReadWrite), (4, Access::ReadOnly)]
+    );
+}
+
+#[test]
+fn an_offer_with_more_grants_than_fit_is_refused_unread() {
+    for orders in [(10, 20), (20, 10), (21, 12), (12, 0xffff)] {
+        let peer = Hostile::new(honest_offer(orders.0, orders.1));
+        let refused = block_on(Endpoint::connect(
+            &Meeting(Rc::clone(&peer)),
+            ConnectOptions::default(),
+        ));
+        assert!(matches!(refused, Err(ConnectError::PeerLayout(_))));
+        assert!(peer.take_loads().keys().all(|&offset| offset < GRANTS));
+    }
+}
+
+/// All that the peer's index can say, against all that it may say, counted out rather than computed. Some of what we
+/// have filled or taken the peer has not been shown: it can have read none of the one, and refilled none of the other.
+#[test]
+fn exactly_the_possible_indexes_are_accepted() {
+    const SIZE: u32 = 4;
+    let geometry = Geometry {
+        cons: LEFT_CONS,
+        prod: LEFT_PROD,
+        base: 0,
+        size: SIZE,
+    };
+    let starts = [0, 1, 3, 0x7fff_fffd, 0x8000_0000, u32::MAX - 5, u32::MAX];
+    for start in starts {
+        for held in 0..=SIZE {
+            let interesting = (0..24u32).map(|near| start.wrapping_add(near).wrapping_sub(12));
+            for claimed in interesting.chain(starts) {
+                let peer = Hostile::new(move |_| claimed);
+                let memory = Memory {
+                    peer: Rc::clone(&peer),
+                    bulk: 0..=SIZE as usize,
+                    bytes: None,
+                };
+                let end = start.wrapping_add(held);
+                for back in 0..=held {
+                    let mut consumer = Consumer::adopt(geometry, end, start).unwrap();
+                    consumer.advance(back as usize);
+                    let possible = (held..=SIZE).any(|ready| start.wrapping_add(ready) == claimed);
+                    assert_eq!(
+                        consumer.refresh(&memory).is_ok(),
+                        possible,
+                        "{start} {held} {back} {claimed}"
+                    );
+                    assert!(consumer.held() + consumer.ready() <= SIZE);
+                    assert_eq!((consumer.held(), consumer.index()), (back, start));
+                }
+                for pending in 0..=SIZE - held {
+                    let mut producer = Producer::adopt(geometry, end, start).unwrap();
+                    producer.advance(pending as usize);
+                    let possible = (0..=held).any(|read| start.wrapping_add(read) == claimed);
+                    assert_eq!(
+                        producer.refresh(&memory).is_ok(),
+                        possible,
+                        "{start} {held} {pending} {claimed}"
+                    );
+                    assert!(producer.unread() <= SIZE && producer.space() <= SIZE);
+                    assert_eq!((producer.pending(), producer.index()), (pending, end));
+                }
+                let refreshes = held + 1 + SIZE - held + 1;
+                assert_eq!(
+                    peer.take_loads().values().sum::<usize>(),
+                    refreshes as usize
+                );
+            }
+        }
+    }
+}
+
+/// Polls once.
+fn polled<F: Future>(future: F) -> Option<F::Output> {
+    block_on(now(future))
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    TryRead(usize),
+    TryWrite(usize),
+    Read(usize),
+    Write(usize),
+    Drained,
+    Look,
+    TrySend(usize),
+    TryRecv(usize),
+    Send(usize),
+    Recv(usize),
+    Reserve(usize, usize),
+    Peek(usize, usize),
+    Publish,
+    Batch(bool),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let len = prop_oneof![0..4usize, 1020..1030usize, 4090..4100usize];
+    prop_oneof![
+        len.clone().prop_map(Op::TryRead),
+        len.clone().prop_map(Op::TryWrite),
+        len.clone().prop_map(Op::Read),
+        len.clone().prop_map(Op::Write),
+        len.clone().prop_map(Op::TrySend),
+        len.clone().prop_map(Op::TryRecv),
+        len.clone().prop_map(Op::Send),
+        len.clone().prop_map(Op::Recv),
+        (len.clone(), len.clone()).prop_map(|(len, kept)| Op::Reserve(len, kept)),
+        (len.clone(), len).prop_map(|(least, kept)| Op::Peek(least, kept)),
+        Just(Op::Publish),
+        any::<bool>().prop_map(Op::Batch),
+        Just(Op::Drained),
+        Just(Op::Look),
+    ]
+}
+
+/// Values at which something could tip over, and any other.
+fn claim() -> impl Strategy<Value = u32> {
+    prop_oneof![
+        4 => 0..3u32,
+        2 => proptest::sample::select(vec![1023, 1024, 1025, 2047, 2048, 4095, 4096, 0x8000_0000, u32::MAX]),
+        1 => any::<u32>(),
+        1 => 0..5000u32,
+    ]
+}
+
+/// Whether an error blames the peer.
+trait Blames {
+    fn blames(&self) -> bool;
+}
+
+impl Blames for ReadError {
+    fn blames(&self) -> bool {
+        matches!(self, ReadError::PeerCorrupt(_))
+    }
+}
+
+impl Blames for WriteError {
+    fn blames(&self) -> bool {
+        matches!(self, WriteError::PeerCorrupt(_))
+    }
+}
+
+impl Blames for SendError {
+    fn blames(&self) -> bool {
+        matches!(self, SendError::Write(error) if error.blames())
+    }
+}
+
+impl Blames for RecvError {
+    fn blames(&self) -> bool {
+        matches!(self, RecvError::Read(error) if error.blames())
+    }
+}
+
+/// What came of one operation: how many bytes it moved, if any.
+fn outcome<E: Blames>(result: Option<Result<usize, E>>, broken: &mut bool) -> usize {
+    match result {
+        Some(Ok(moved)) => moved,
+        Some(Err(error)) => {
+            *broken |= error.blames();
+            0
+        }
+        None => 0,
+    }
+}
+
+/// Runs one operation and checks how often each field was loaded: once per decision.
+fn attack(end: &mut Endpoint<Meeting>, op: Op, peer: &Hostile, broken: &mut bool) {
+    let mut buffer = vec![0; 8192];
+    peer.take_loads();
+    // One look at the ring: its index, the live byte where there is not enough, and the index again where that says
+    // that no more will come. A waiting call that is polled once looks before and after it asked, and when it moves.
+    let mut looks = 1;
+    // Showing what is held back, on the way or at the end.
+    let mut tells = 2;
+    let (moved, most) = match op {
+        Op::TryRead(len) => (
+            outcome(end.try_read(&mut buffer[..len]).transpose(), broken),
+            len,
+        ),
+        Op::TryWrite(len) => (outcome(Some(end.try_write(&buffer[..len])), broken), len),
+        Op::Read(len) => {
+            looks = 3;
+            let read = polled(end.reader().read(&mut buffer[..len]));
+            (outcome(read, broken), len)
+        }
+        Op::Write(len) => {
+            looks = 3;
+            let written = polled(end.writer().write(&buffer[..len]));
+            (outcome(written, broken), len)
+        }
+        Op::TrySend(len) => {
+            let sent = end.writer().try_send(&buffer[..len]);
+            (
+                outcome(Some(sent.map(|sent| usize::from(sent) * len)), broken),
+                len,
+            )
+        }
+        Op::TryRecv(len) => {
+            let received = end.reader().try_recv(&mut buffer[..len]);
+            (outcome(received.transpose(), broken), len)
+        }
+        Op::Send(len) => {
+            looks = 3;
+            let sent = polled(end.writer().send(&buffer[..len]));
+            (outcome(sent.map(|sent| sent.map(|()| len)), broken), len)
+        }
+        Op::Recv(len) => {
+            looks = 3;
+            let received = polled(end.reader().recv(&mut buffer[..len]));
+            (outcome(received, broken), len)
+        }
+        Op::Reserve(len, kept) => {
+            looks = 2;
+            let made = match end.writer().try_reserve(len) {
+                Ok(Some(mut reserved)) => {
+                    reserved.slice().copy_from(0, &buffer[..len]);
+                    reserved
+                        .commit(kept)
+                        .map(|()| kept.min(len))
+                        .map_err(SendError::from)
+                }
+                Ok(None) => Ok(0),
+                Err(error) => Err(error),
+            };
+            (outcome(Some(made), broken), len)
+        }
+        Op::Peek(least, kept) => {
+            let seen = match end.reader().try_peek(least) {
+                Ok(Some(lent)) => {
+                    let slice = lent.slice();
+                    let len = slice.len();
+                    slice.copy_to(0, &mut buffer[..len]);
+                    for at in 0..len.min(4) {
+                        slice.load_u8(at);
+                    }
+                    lent.consume(kept);
+                    Ok(len.min(kept))
+                }
+                Ok(None) => Ok(0),
+                Err(error) => Err(error),
+            };
+            (outcome(Some(seen), broken), 8192)
+        }
+        Op::Publish => {
+            end.reader().free();
+            (outcome(Some(end.writer().publish().map(|()| 0)), broken), 0)
+        }
+        Op::Batch(batched) => {
+            end.set_policy(if batched {
+                Policy::Batched
+            } else {
+                Policy::Eager
+            });
+            (0, 0)
+        }
+        Op::Drained => {
+            looks = 2;
+            let drained = polled(end.drained()).map(|drained| drained.map(|()| 0));
+            (outcome(drained, broken), 0)
+        }
+        Op::Look => {
+            looks = 2;
+            *broken |= end.reader().look_for_peer().is_err();
+            (0, 0)
+        }
+    };
+    assert!(moved <= most, "{op:?} moved {moved}");
+    // What is long moves a quarter of the ring at a time, of which there are four, besides what was held back.
+    if !matches!(op, Op::TrySend(_) | Op::Send(_)) && most > 1 {
+        tells = 6;
+    }
+    for (field, count) in peer.take_loads() {
+        let allowed = match field {
+            LEFT_PROD | LEFT_CONS | RIGHT_PROD | RIGHT_CONS => 2 * looks,
+            CLI_LIVE | SRV_LIVE => looks + tells,
+            // The look at the peer's request and the atomic that takes it; our own request once.
+            CLI_NOTIFY | SRV_NOTIFY => 2 * tells,
+            _ => 0,
+        };
+        assert!(
+            count <= allowed,
+            "{op:?}: field {field} loaded {count} times, {allowed} allowed"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_that_a_peer_says_harms_us(
+        claims in proptest::collection::vec(claim(), 1..64),
+        ops in proptest::collection::vec(op(), 1..40),
+        as_server in any::<bool>(),
+        orders in proptest::sample::select(vec![(10, 11), (11, 10), (12, 11), (13, 12)]),
+    ) {
+        let layout = Layout::new(orders.0, orders.1).unwrap();
+        let mut honest = !as_server;
+        let mut at = 0;
+        let turned = Rc::new(std::cell::Cell::new(false));
+        let turn = Rc::clone(&turned);
+        let peer = Hostile::new(move |offset| {
+            honest &= !turn.get();
+            if honest {
+                return honest_offer(orders.0, orders.1)(offset);
+            }
+            at += 1;
+            claims[at % claims.len()]
+        });
+        let meeting = Meeting(Rc::clone(&peer));
+        let made = if as_server {
+            let options = OfferOptions { layout, first_index: u32::MAX - 1000, ..Default::default() };
+            block_on(Endpoint::offer(&meeting, options)).ok()
+        } else {
+            block_on(Endpoint::connect(&meeting, ConnectOptions::default())).ok()
+        };
+        let mut end = made.unwrap();
+        turned.set(true);
+        let mut broken = false;
+        for op in ops {
+            let was_broken = broken;
+            attack(&mut end, op, &peer, &mut broken);
+            prop_assert!(broken || !was_broken);
+        }
+        if broken {
+            // From here on the peer's memory is not even looked at.
+            let mut byte = [0];
+            let corrupt = matches!(end.try_read(&mut byte), Err(ReadError::PeerCorrupt(_)));
+            prop_assert!(corrupt && matches!(end.try_write(&byte), Err(WriteError::PeerCorrupt(_))));
+            let look = end.reader().look_for_peer();
+            prop_assert!(look.is_err() && !end.is_connected());
+            prop_assert!(peer.take_loads().is_empty());
+        }
+    }
+
+    #[test]
+    fn no_offer_harms_a_client(
+        claims in proptest::collection::vec(claim(), 1..600),
+        small in proptest::collection::vec(9..22u32, 2),
+        accept_used in any::<bool>(),
+    ) {
+        let mut at = 0;
+        let peer = Hostile::new(move |offset| match offset {
+            LEFT_ORDER => small[0],
+            RIGHT_ORDER => small[1],
+            SRV_LIVE => 1,
+            _ => {
+                at += 1;
+                claims[at % claims.len()].wrapping_add(if offset >= GRANTS { at as u32 } else { 0 })
+            }
+        });
+        let joined = block_on(Endpoint::connect(&Meeting(Rc::clone(&peer)), ConnectOptions { accept_used }));
+        prop_assert!(peer.take_loads().values().all(|&count| count == 1));
+        drop(joined);
+    }
+}
