@@ -22,7 +22,7 @@ use self::peer::PeerSource;
 use crate::lifecycle::Orders;
 use crate::time::Waiting;
 use crate::vchan::{
-    self, ConnectOptions, Endpoint, Layout, Meeting, OfferOptions, ReadError, WriteError,
+    self, ConnectOptions, Endpoint, Layout, Meeting, OfferOptions, Policy, ReadError, WriteError,
 };
 use crate::xenstore::Client;
 use crate::{console, hypercall, memory, time};
@@ -93,7 +93,9 @@ impl XenHost {
                 first(making, renamed).await
             };
             match made {
-                Some(Ok(endpoint)) => {
+                Some(Ok(mut endpoint)) => {
+                    // The runner reads what there is and says when a group of packs is complete.
+                    endpoint.set_policy(Policy::Batched);
                     let (reader, writer) = endpoint.split();
                     return Ok(Channel {
                         reader,
@@ -272,8 +274,7 @@ impl Write for Channel {
     }
 
     async fn flush(&mut self) -> Result<(), ChannelError> {
-        // A write is published before it returns.
-        Ok(())
+        self.writer.publish().map_err(ChannelError::Write)
     }
 }
 
