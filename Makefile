@@ -7,13 +7,14 @@ ROUNDS ?= 5
 PROPTEST_CASES ?= 20000
 FUZZ_SECONDS ?= 3600
 
-.PHONY: help images demo lab test dist soak clean tools
+.PHONY: help images demo lab test bench dist soak clean tools
 
 help:
 	@echo 'make demo     recorded sensor data through four unikernels on a real Xen to a broker, every result checked'
 	@echo 'make images   build the unikernel images into target/images'
 	@echo 'make lab      a shell in dom0 of a Xen under QEMU, with the images at hand'
 	@echo 'make test     every test: on the host, then in the lab'
+	@echo 'make bench    vchan between two CPUs of this machine, beside libxenvchan and memcpy'
 	@echo 'make dist     one archive with tool, images, recordings and sample configs, for a dom0 without Rust'
 	@echo 'make soak     the same for hours: ROUNDS=$(ROUNDS) lab rounds, PROPTEST_CASES=$(PROPTEST_CASES), FUZZ_SECONDS=$(FUZZ_SECONDS)'
 	@echo 'make clean    remove what was built (the lab cache: grantflow lab clean)'
@@ -31,6 +32,9 @@ test: tools
 	$(CARGO) test --workspace
 	$(GRANTFLOW) images
 	$(GRANTFLOW) lab test --out target/lab
+
+bench: tools
+	$(CARGO) bench --quiet --package bench --bench vchan
 
 dist: images
 	$(GRANTFLOW) dist
