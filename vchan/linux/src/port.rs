@@ -16,6 +16,9 @@ use crate::reactor;
 /// How often a sleeping endpoint asks whether its peer still exists: on Xen a dead domain sends no event.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
+/// How often a wait looks at the ring before it sleeps: some tens of microseconds, which is what it takes to sleep and be woken.
+const LOOKS: u32 = 1000;
+
 /// What a source of events has brought since it was last asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
@@ -60,6 +63,8 @@ pub(crate) struct Bell<S> {
     losses: AtomicU64,
     waiting: Mutex<Vec<Waker>>,
     heartbeat: Duration,
+    /// See [`EventChannel::wake_cost`].
+    looks: u32,
 }
 
 /// The lock, also after a panic elsewhere: what these locks guard is never left half changed.
@@ -137,6 +142,11 @@ impl<S: Source> Port<S> {
             losses: AtomicU64::new(0),
             waiting: Mutex::default(),
             heartbeat,
+            // On the only CPU, the peer would be kept from answering.
+            looks: match std::thread::available_parallelism() {
+                Ok(cpus) if cpus.get() > 1 => LOOKS,
+                _ => 0,
+            },
         }))
     }
 }
@@ -193,6 +203,10 @@ impl<S: Source> EventChannel for Port<S> {
 
     fn peer_bound(&self) -> bool {
         self.0.source.peer_bound()
+    }
+
+    fn wake_cost(&self) -> u32 {
+        self.0.looks
     }
 }
 
