@@ -187,11 +187,6 @@ struct Page([u8; PAGE_SIZE]);
 
 #[cfg(any(test, fuzzing))]
 impl Shared {
-    /// Where the view begins.
-    pub(crate) fn start(&self) -> u64 {
-        self.start.as_u64()
-    }
-
     /// Zeroed pages that are never given back, for tests that play both sides.
     pub(crate) fn leaked(pages: usize) -> Self {
         let memory: std::vec::Vec<Page> = (0..pages).map(|_| Page([0; PAGE_SIZE])).collect();
