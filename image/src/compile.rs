@@ -328,7 +328,7 @@ fn rust_flags(root: &Path) -> Vec<String> {
         "llvm-args=-inline-threshold=10",
         // A function with a large frame keeps it, even with one caller: in a larger one yet, most of what either holds is beyond
         // the reach of an 8-bit offset: 0.6 to 1.1 KB.
-        "llvm-args=-inline-max-stacksize=384",
+        "llvm-args=-inline-max-stacksize=448",
         // Once more, after all else: what has become the same is one function: 0.6 to 0.7 KB.
         "passes=mergefunc",
         // Sequences that occur more than once become functions: 1 to 2 KB. It leaves alone what uses a red zone.
