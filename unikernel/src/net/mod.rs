@@ -13,12 +13,14 @@
 //! | [`netfront`] | the device in xenstore: connects it, notices when it goes |
 //! | [`config`] | the parameter `ip=` |
 //! | [`stack`] | smoltcp's interface and sockets, and who waits for them |
+//! | [`announce`] | who has an IPv4 address, told to the link |
 //! | [`slaac`] | IPv6 addresses from routers |
 //! | [`tcp`], [`udp`], [`resolve`], [`connect`] | connections, datagrams, names, connections by name |
 //! | [`network`] | all of it on this domain's grants, events and clock: what programs use |
 
 #![forbid(unsafe_code)]
 
+pub mod announce;
 pub mod buffers;
 pub mod config;
 pub mod connect;

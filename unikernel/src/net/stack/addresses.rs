@@ -5,9 +5,10 @@ use alloc::vec::Vec;
 use smoltcp::iface::Interface;
 use smoltcp::socket::{dhcpv4, dns};
 use smoltcp::time::Instant;
-use smoltcp::wire::{IpAddress, IpCidr, Ipv4Address, Ipv4Cidr};
+use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, Ipv4Address, Ipv4Cidr};
 
 use super::{Inner, Link};
+use crate::net::announce::announcement;
 use crate::net::config::{IpConfig, is_host, is_host_in};
 
 impl Inner {
@@ -51,6 +52,19 @@ impl Inner {
         {
             let _ = interface.routes_mut().add_default_ipv4_route(gateway);
         }
+        self.announce();
+    }
+
+    /// Tells the link who has our IPv4 address, if we have one.
+    fn announce(&mut self) {
+        let (Some(interface), Link::Up(device)) = (&self.interface, &mut self.link) else {
+            return;
+        };
+        if let (HardwareAddress::Ethernet(mac), Some(address)) =
+            (interface.hardware_addr(), interface.ipv4_addr())
+        {
+            device.send(&announcement(mac, address));
+        }
     }
 
     fn set_ipv4(
@@ -76,6 +90,7 @@ impl Inner {
         self.sockets
             .get_mut::<dns::Socket<'_>>(self.dns)
             .update_servers(servers);
+        self.announce();
     }
 
     /// Asks routers, and takes over what they tell; whether there was news.

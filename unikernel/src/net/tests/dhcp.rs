@@ -190,3 +190,24 @@ fn n7_the_first_of_two_servers_is_asked_and_the_other_left_alone() {
         [IpCidr::new(IpAddress::v4(10, 0, 0, 1), 24)]
     );
 }
+
+#[test]
+fn an_address_is_announced_once_it_is_given_or_leased() {
+    // ARP for our own address.
+    let announced = |packet: &Packet| {
+        let arp = packet.bytes.get(12..14) == Some(&[8, 6]);
+        arp && packet.bytes[28..32] == OUR_IPV4 && packet.bytes[38..42] == OUR_IPV4
+    };
+    let [a, b, c, d] = OUR_IPV4;
+    let mut alone = Alone::new(&std::format!("{a}.{b}.{c}.{d}/24"), FULL);
+    let sent = alone.pass(HOUR);
+    assert_eq!(sent.iter().filter(|packet| announced(packet)).count(), 1);
+
+    let mut alone = Alone::new("dhcp", FULL);
+    let mut count = 0;
+    alone.pass_with(Duration::from_secs(60), |packet| {
+        count += usize::from(announced(packet));
+        answer(&packet.bytes)
+    });
+    assert_eq!(count, 1);
+}
