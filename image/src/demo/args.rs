@@ -53,7 +53,7 @@ pub struct Args {
     /// No broker in the lab either: read the windows from the vchan, in dom0
     #[arg(long, conflicts_with = "broker")]
     pub no_broker: bool,
-    /// How the gateway gets its address: dhcp or A.B.C.D/N[,gw=A.B.C.D][,dns=A.B.C.D]
+    /// How the gateway gets its address: `dhcp` or `A.B.C.D/N[,gw=A.B.C.D][,dns=A.B.C.D]`
     #[arg(long, value_name = "IP", default_value = "dhcp")]
     pub ip: String,
     /// The bridge in dom0 that the gateway's network interface joins
