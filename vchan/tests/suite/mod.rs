@@ -545,13 +545,27 @@ pub async fn an_endpoint_that_waits_holds_nothing_back<R: Rendezvous>(server: &R
             server_end.write_all(b"answer").await.unwrap();
         }
     };
-    let mut answering = std::pin::pin!(answering);
-    let mut asking = std::pin::pin!(asking);
-    for _ in 0..50 {
-        assert!(now(answering.as_mut()).await.is_none());
-        if now(asking.as_mut()).await.is_some() {
-            return;
+    {
+        let mut answering = std::pin::pin!(answering);
+        let mut asking = std::pin::pin!(asking);
+        let mut done = false;
+        for _ in 0..50 {
+            assert!(now(answering.as_mut()).await.is_none());
+            done = done || now(asking.as_mut()).await.is_some();
+            if done {
+                break;
+            }
         }
+        assert!(done, "each waits for the other");
     }
-    panic!("each waits for the other");
+
+    // Who waits for room has given back what it had read.
+    let size = client_end.layout().left_size() as usize;
+    assert_eq!(client_end.try_write(&pattern(0, size)), Ok(size));
+    read_exactly(server_end.reader(), 100).await;
+    assert_eq!(client_end.try_write(b"more"), Ok(0));
+    let full = pattern(0, server_end.layout().right_size() as usize);
+    assert_eq!(server_end.try_write(&full), Ok(full.len()));
+    assert!(now(Write::write(&mut server_end, b"x")).await.is_none());
+    assert_eq!(client_end.try_write(b"more"), Ok(4));
 }
