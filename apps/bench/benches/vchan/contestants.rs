@@ -1,21 +1,15 @@
 //! Who carries the messages. A new one is one more line in [`CONTESTANTS`].
 
 use std::hint::{black_box, spin_loop};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
-use vchan::in_process::block_on;
-use vchan::interface::PAGE_SIZE;
-use vchan::platform::SharedMemory;
-use vchan::{ConnectOptions, Endpoint, Layout, Policy};
+use vchan_linux::local::{Folder, Meeting};
+use vchan_linux::{ConnectOptions, Endpoint, Layout, Policy, block_on};
 
-use crate::heap::{Memory, Place};
-use crate::{Load, libxenvchan, race};
+use crate::{Load, copies, folder, libxenvchan, race};
 
 /// How large each ring is.
 const RING: usize = 64 << 10;
-/// How often a blocking end looks before it sleeps: some microseconds, as long as a sleep takes here.
-const LOOKS: u32 = 1000;
-
 /// What one run has shown.
 pub struct Sample {
     /// Nanoseconds a message.
@@ -30,7 +24,7 @@ pub struct Contestant {
     pub run: fn(Load, usize) -> Option<Sample>,
 }
 
-pub const CONTESTANTS: [Contestant; 9] = [
+pub const CONTESTANTS: [Contestant; 8] = [
     Contestant {
         name: "vchan, polling",
         run: |load, count| polling(load, count, Policy::Eager),
@@ -41,11 +35,7 @@ pub const CONTESTANTS: [Contestant; 9] = [
     },
     Contestant {
         name: "vchan, blocking, batched",
-        run: |load, count| blocking(load, count, 0),
-    },
-    Contestant {
-        name: "vchan, looking, then blocking",
-        run: |load, count| blocking(load, count, LOOKS),
+        run: blocking,
     },
     Contestant {
         name: "vchan, send and recv, batched",
@@ -69,20 +59,32 @@ pub const CONTESTANTS: [Contestant; 9] = [
     },
 ];
 
-type End = Endpoint<Place>;
+type End = Endpoint<Meeting>;
 
 /// Runs the sender on one end and the receiver on the other.
 fn vchan(
     policy: Policy,
-    looks: u32,
     count: usize,
     sender: impl FnOnce(&mut End) + Send,
     receiver: impl FnOnce(&mut End) + Send,
 ) -> Sample {
-    let place = Place::new(looks);
+    let folder = folder();
+    let meeting = || {
+        let folder = Folder::at(&folder).expect("a folder of our own");
+        Meeting::new(&folder, "bench").expect("a short name")
+    };
     let layout = Layout::for_sizes(RING, RING).unwrap();
-    let mut server = block_on(Endpoint::offer(&place, layout.into())).unwrap();
-    let mut client = block_on(Endpoint::connect(&place, ConnectOptions::default())).unwrap();
+    let (mut server, mut client) = thread::scope(|scope| {
+        let connecting =
+            scope.spawn(|| block_on(Endpoint::connect(&meeting(), ConnectOptions::default())));
+        let server = block_on(async {
+            let server = Endpoint::offer(&meeting(), layout.into()).await.unwrap();
+            server.connected().await.unwrap();
+            server
+        });
+        let client = connecting.join().unwrap();
+        (server, client.unwrap_or_else(|error| panic!("{error}")))
+    });
     server.set_policy(policy);
     client.set_policy(policy);
     let stats = [server.stats(), client.stats()];
@@ -133,7 +135,6 @@ fn polling(load: Load, count: usize, policy: Policy) -> Option<Sample> {
     Some(match load {
         Load::Stream(size) => vchan(
             policy,
-            0,
             count,
             |end| {
                 let message = vec![7; size];
@@ -152,7 +153,6 @@ fn polling(load: Load, count: usize, policy: Policy) -> Option<Sample> {
         ),
         Load::RoundTrip(size) => vchan(
             policy,
-            0,
             count,
             |end| {
                 let mut message = vec![7; size];
@@ -188,7 +188,7 @@ async fn read_exactly(end: &mut End, mut out: &mut [u8]) {
     }
 }
 
-fn blocking(load: Load, count: usize, looks: u32) -> Option<Sample> {
+fn blocking(load: Load, count: usize) -> Option<Sample> {
     let (size, answered) = match load {
         Load::Stream(size) => (size, false),
         Load::RoundTrip(size) => (size, true),
@@ -216,7 +216,6 @@ fn blocking(load: Load, count: usize, looks: u32) -> Option<Sample> {
     };
     Some(vchan(
         Policy::Batched,
-        looks,
         count,
         |end| block_on(sender(end)),
         |end| block_on(receiver(end)),
@@ -240,7 +239,6 @@ fn messages(load: Load, count: usize) -> Option<Sample> {
     };
     Some(vchan(
         Policy::Batched,
-        0,
         count,
         |end| {
             let mut message = vec![7; size];
@@ -274,7 +272,6 @@ fn in_place(load: Load, count: usize) -> Option<Sample> {
     };
     Some(vchan(
         Policy::Batched,
-        0,
         count,
         |end| {
             let message = vec![7; size];
@@ -305,46 +302,11 @@ fn in_place(load: Load, count: usize) -> Option<Sample> {
     ))
 }
 
-/// A counter in a cache line of its own, and the neighbour that is fetched along with it.
-#[repr(align(128))]
-struct Counter(AtomicUsize);
-
-/// What any channel that copies twice can reach: blocks of as much memory as the ring has, handed over by two counters.
 fn copies(load: Load, count: usize) -> Option<Sample> {
     let Load::Stream(size) = load else {
         return None;
     };
-    let blocks = (RING / size).max(2);
-    let memory = Memory::of((blocks * size).div_ceil(PAGE_SIZE));
-    let counter = || Counter(AtomicUsize::new(0));
-    let (filled, emptied) = (counter(), counter());
-    let time = race(
-        || {
-            let block = vec![7; size];
-            let mut free = blocks;
-            for number in 0..count {
-                while number == free {
-                    spin_loop();
-                    free = emptied.0.load(Ordering::Acquire) + blocks;
-                }
-                memory.write(number % blocks * size, &block);
-                filled.0.store(number + 1, Ordering::Release);
-            }
-        },
-        || {
-            let mut block = vec![0; size];
-            let mut ready = 0;
-            for number in 0..count {
-                while number == ready {
-                    spin_loop();
-                    ready = filled.0.load(Ordering::Acquire);
-                }
-                memory.read(number % blocks * size, &mut block);
-                black_box(&block);
-                emptied.0.store(number + 1, Ordering::Release);
-            }
-        },
-    );
+    let time = copies::run(RING, size, count);
     Some(Sample {
         nanos: time.as_nanos() as f64 / count as f64,
         events: 0.0,

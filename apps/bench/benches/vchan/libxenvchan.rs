@@ -1,13 +1,12 @@
 //! Unmodified libxenvchan between two processes, on the stand-ins with which `vchan-linux` is tested against it.
 
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use crate::contestants::Sample;
-use crate::{Load, cpus};
+use crate::{Load, cpus, folder};
 
 /// Carries the load, with calls that block or with calls that poll; `None` where the library or a C compiler is missing.
 pub fn run(load: Load, count: usize, calls: &str) -> Option<Sample> {
@@ -22,14 +21,12 @@ pub fn run(load: Load, count: usize, calls: &str) -> Option<Sample> {
         Load::Stream(size) => ("stream", size),
         Load::RoundTrip(size) => ("echo", size),
     };
-    let folder = env::temp_dir().join(format!("vchan-bench-{}", std::process::id()));
-    fs::create_dir_all(&folder).expect("a folder for the socket");
     let [client_cpu, server_cpu] = cpus();
     let start = |role, cpu: usize| -> Child {
         Command::new(program)
             .args([role, calls, work])
             .args([size, count, cpu].map(|number| number.to_string()))
-            .env("VCHAN_SOCKET", folder.join("edge"))
+            .env("VCHAN_SOCKET", folder().join("libxenvchan"))
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program was built just now")
@@ -42,7 +39,6 @@ pub fn run(load: Load, count: usize, calls: &str) -> Option<Sample> {
         let mut numbers = text.split_whitespace().map(|number| number.parse::<f64>());
         [(); 2].map(|()| numbers.next().and_then(Result::ok).expect("two numbers"))
     });
-    fs::remove_dir_all(&folder).expect("the folder is ours");
     let [[nanos, sent], [_, answered]] = ended;
     Some(Sample {
         nanos: nanos / count as f64,

@@ -4,11 +4,13 @@
 //! shows the median of the rounds and, in brackets, the best and the quartiles. `ROUNDS` and `CPUS=0,1` may be set.
 
 mod contestants;
-mod heap;
+mod copies;
 mod libxenvchan;
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -101,6 +103,11 @@ fn cpus() -> [usize; 2] {
     cpus.try_into().expect("CPUS names two")
 }
 
+/// Where the ends of a channel between processes meet. It must be there, and is the same for all of them.
+fn folder() -> PathBuf {
+    env::temp_dir().join(format!("vchan-bench-{}", std::process::id()))
+}
+
 /// Lower quartile, median and upper quartile.
 fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
@@ -129,6 +136,10 @@ fn main() {
     let rounds: usize =
         env::var("ROUNDS").map_or(21, |rounds| rounds.parse().expect("ROUNDS is a number"));
     describe();
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(folder())
+        .expect("a new folder");
     let mut samples: Vec<Vec<Vec<Sample>>> = Load::ALL
         .map(|_| CONTESTANTS.map(|_| Vec::new()).into())
         .into();
@@ -139,6 +150,7 @@ fn main() {
             }
         }
     }
+    fs::remove_dir_all(folder()).expect("our own folder");
     println!(
         "nanoseconds a message, median of {rounds} rounds (best; quartiles); events sent by both ends per 1,000 messages"
     );
