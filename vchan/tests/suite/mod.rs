@@ -490,8 +490,11 @@ pub async fn batches_up_to_a_quarter<R: Rendezvous>(server: &R, client: &R) {
         Ok(2),
         "too little to receive lets go"
     );
+    read_exactly(server_end.reader(), 3).await;
+    server_end.reader().ask();
+    assert_eq!(client_end.try_write(b"abc"), Ok(3), "asking lets go");
     let tail = read_exactly(server_end.reader(), size).await;
-    assert_eq!(tail[size - 2..], *b"xy");
+    assert_eq!(tail[size - 5..], *b"xyabc");
     assert_eq!(client_end.drained().await, Ok(()));
 
     // Nor is anything held back from a peer that may have to make room for a reservation.
