@@ -5,6 +5,8 @@
 vcat=$JOB/bin/vcat
 
 leak_snapshot "$CONFIGS/before"
+# What libxenvchan's programs of other scenarios have left is not ours.
+others=$(xenstore-ls /local/domain/0/data 2>/dev/null)
 head -c 300001 /dev/urandom >"$CONFIGS/in"
 sum="300001 bytes, crc32 $(crc32 "$CONFIGS/in" | cut -d' ' -f1)"
 for ring in 1024 2048 65536; do
@@ -38,6 +40,6 @@ said=$(read_key source data/probe/edge/e)
 [ "$said" = "sent $(wc -c <"$CONFIGS/read") bytes, crc32 $(crc32 "$CONFIGS/read" | cut -d' ' -f1)" ] ||
   fail "the unikernel $said; vcat read $(wc -c <"$CONFIGS/read") bytes"
 
-[ -z "$(xenstore-list /local/domain/0/data 2>/dev/null)" ] || fail "left in xenstore: $(xenstore-ls /local/domain/0/data)"
+[ "$(xenstore-ls /local/domain/0/data 2>/dev/null)" = "$others" ] || fail "left in xenstore: $(xenstore-ls /local/domain/0/data)"
 for id in $(xl list | awk -v prefix="$PREFIX" 'NR > 1 && index($1, prefix) == 1 { print $2 }'); do xl destroy "$id"; done
 leak_check "$CONFIGS/before"
