@@ -4,8 +4,11 @@
 . "$JOB/lab/lib.sh"
 . "$JOB/lab/lib-broker.sh"
 
-gateway oldest 'in.a=? stage=oldest topic=q/oldest queue=4K drop=oldest'
-IP=10.9.0.78/24 gateway newest 'in.b=? stage=newest topic=q/newest queue=4K drop=newest'
+# There is one, with a session for later, but nobody listens where they look for it.
+start_broker
+subscribe 'q/#'
+BROKER=$BROKER:1884 gateway oldest 'in.a=? stage=oldest topic=q/oldest queue=4K drop=oldest'
+BROKER=$BROKER:1884 IP=10.9.0.78/24 gateway newest 'in.b=? stage=newest topic=q/newest queue=4K drop=newest'
 sensor source 'out.a=? out.b=? name.1=s count=300 rate=100'
 connect source oldest a
 connect source newest b
@@ -20,8 +23,8 @@ for name in oldest newest; do
   [ "${queued[$name]}" -gt 5 ] && [ "$(own $name queue)" -gt 5 ] || fail "$name: $(read_key $name data/grantflow/stats/own)"
   [ "$(counter $name stats/stage undelivered)" -gt 5 ] || fail "$name: $(read_key $name data/grantflow/stats/stage)"
 done
-start_broker
-subscribe 'q/#'
+stop_broker
+start_broker "listener 1884 $BROKER"
 for name in oldest newest; do
   wait_powered_off $name
   balanced $name

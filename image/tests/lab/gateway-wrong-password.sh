@@ -13,7 +13,7 @@ sensor source 'out.e=? name.1=s count=30'
 connect source out e
 wait_console out 'warning: broker 10\.9\.0\.1:1883 refuses the connection: not authorized \(0x87\); trying again in [0-9]+ ms'
 wait_state out 'waiting broker'
-is_idle out 10
+rests 10 out
 # A quarter of a second at the least before the second, and twice as long before each of the others.
 attempts=$(broker_said 'New connection from 10\.9\.0\.77')
 [ "$attempts" -ge 3 ] && [ "$attempts" -le 8 ] || fail "$attempts attempts"

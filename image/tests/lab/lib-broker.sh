@@ -9,6 +9,9 @@ BROKER_FOLDER=$CONFIGS/broker
 RECEIVED=$CONFIGS/received
 SUBSCRIBERS=0
 mkdir -p "$BROKER_FOLDER/state"
+# What the broker has for a subscriber, which takes all at once, goes to the kernel, and does not wait in a memory that dies
+# with it.
+for sizes in tcp_rmem tcp_wmem; do echo '4096 4194304 8388608' >/proc/sys/net/ipv4/$sizes; done
 
 # start_broker [LINE...]: starts Mosquitto, with these lines in its configuration; without any, as it was started before.
 start_broker() {
@@ -46,7 +49,13 @@ kill_broker() {
   all_there() { [ "$(broker_said ' as subscriber ')" -ge $((SUBSCRIBERS_BEFORE + SUBSCRIBERS)) ]; }
   until_true "$PATIENCE" all_there || fail "a subscriber does not come back: $(tail -n 3 "$BROKER_FOLDER/log")"
   kill -s STOP "$BROKER_PID"
-  all_read() { ! netstat -tn | awk -v broker="$BROKER:1883" '$5 == broker { unread += $2 } END { exit !unread }'; }
+  # On its way from the broker to a subscriber, or there and unread.
+  all_read() {
+    ! netstat -tn | awk -v broker="$BROKER:1883" -v here="$BROKER:" '
+      $4 == broker && index($5, here) == 1 { unread += $3 }
+      $5 == broker { unread += $2 }
+      END { exit !unread }'
+  }
   until_true "$PATIENCE" all_read || fail "a subscriber does not read: $(netstat -tn)"
   kill -s KILL "$BROKER_PID"
   wait "$BROKER_PID" 2>/dev/null
@@ -65,6 +74,7 @@ subscribe() {
   before=$(broker_said ': subscriber ')
   SUBSCRIBERS=$((SUBSCRIBERS + 1))
   "$JOB/bin/mosquitto_sub" -h "$BROKER" -V 5 -q 1 -t "$1" -c -i "subscriber $1" -x 3600 \
+    -D connect receive-maximum 65535 \
     -F $'message\t%t\t%P\t'"${2:-%p}" >>"$RECEIVED" 2>&1 &
   # What it says of itself stays in its buffer until a message comes.
   subscribed() { [ "$(broker_said ': subscriber ')" -gt "$before" ]; }
@@ -101,7 +111,9 @@ received() { account "${2:-}" | tr ' ' '\n' | sed -n "s/^$1=//p"; }
 # wait_received READINGS [TOPIC]
 wait_received() {
   enough() { [ "$(received readings "${2:-}")" -ge "$1" ]; }
-  until_true "$PATIENCE" enough "$@" || fail "of $1 readings came: $(account "${2:-}")"
+  until_true "$PATIENCE" enough "$@" && return
+  tail -n 20 "$BROKER_FOLDER/log"
+  fail "of $1 readings came: $(account "${2:-}")"
 }
 # received_exactly TOPIC PAIR...: each stands in the account of that topic; of all, where it is empty.
 received_exactly() {
@@ -140,6 +152,19 @@ balanced() {
         kept = value["acknowledged"] + value["queue"] + value["large"] + value["refused"] + value["end"] + value["queued"]
         exit !(value["accepted"] > 0 && value["accepted"] == kept)
       }' || fail "$1 does not balance: $(read_key "$1" "data/grantflow/stats/$node")"
+  done
+}
+# rests SECONDS NAME...: over that time each uses less than 5 % of one CPU. Attempts to reach a broker are not quite nothing,
+# and count for more on a machine that does other things as well; one that never waits uses all of it.
+rests() {
+  local name seconds=$1
+  local -A before
+  shift
+  for name in "$@"; do before[$name]=$(cpu_tenths "$name"); done
+  sleep "$seconds"
+  for name in "$@"; do
+    [ $(($(cpu_tenths "$name") - ${before[$name]})) -le $((seconds / 2)) ] ||
+      fail "$name used $(($(cpu_tenths "$name") - ${before[$name]})) tenths of a second of CPU in $seconds s"
   done
 }
 # warnings NAME: how many lines of its console warn.
