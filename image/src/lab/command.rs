@@ -113,7 +113,7 @@ pub fn execute(command: &LabCommand, json: bool) -> Result<(), Failure> {
         } => {
             let workspace = Workspace::here()?;
             let folder = fixtures::scenario_folder(&workspace);
-            let chosen = scenarios::find(&folder, names, *soak).map_err(by_blame)?;
+            let chosen = scenarios::find(&folder, names, *soak || *list).map_err(by_blame)?;
             if *list {
                 return Ok(list_scenarios(&chosen, json)?);
             }

@@ -2,7 +2,8 @@
 //!
 //! A scenario is a bash script in `image/tests/lab`. Its second line says in a comment what it shows, and a line
 //! `# timeout: SECONDS` may give it more than a minute. With `--soak` it finds SOAK set to 1, and a line
-//! `# soak timeout: SECONDS` says how long that may take. It ends with 0 (passed), 77 (cannot be tried here) or anything
+//! `# soak timeout: SECONDS` says how long that may take. One with a line `# measures` tells figures rather than faults: it is
+//! run where it is named, and with `--soak`. A scenario ends with 0 (passed), 77 (cannot be tried here) or anything
 //! else (failed). Scripts whose names begin with `lib` are what scenarios share.
 
 use std::fs;
@@ -28,6 +29,8 @@ pub struct Scenario {
     pub about: String,
     /// How long it may take.
     pub limit: Duration,
+    /// It tells figures, and is run only where it is asked for.
+    pub measures: bool,
 }
 
 /// The scenarios in a folder, in the order of their names; `names` picks some. `soak` asks for their long forms.
@@ -53,6 +56,7 @@ pub fn find(folder: &Path, names: &[String], soak: bool) -> Result<Vec<Scenario>
         return Err(LabError::Job(message));
     }
     if names.is_empty() {
+        all.retain(|scenario| soak || !scenario.measures);
         return Ok(all);
     }
     let known = || {
@@ -88,7 +92,13 @@ fn parse(name: String, text: &str, soak: bool) -> Result<Scenario, LabError> {
         Some(seconds) => super::job::seconds(seconds.trim())
             .map_err(|error| LabError::Job(format!("scenario {name}: timeout: {error}")))?,
     };
-    Ok(Scenario { name, about, limit })
+    let measures = comments().any(|line| line == "measures");
+    Ok(Scenario {
+        name,
+        about,
+        limit,
+        measures,
+    })
 }
 
 /// What became of a scenario.
@@ -232,6 +242,7 @@ mod tests {
             name: "a".into(),
             about: "Twenty rounds leave nothing behind".into(),
             limit: Duration::from_secs(240),
+            measures: false,
         };
         assert_eq!(scenario.unwrap(), expected);
         assert_eq!(
@@ -255,6 +266,24 @@ mod tests {
         assert_eq!((limit(false, both), limit(true, both)), (240, 3600));
         let one = "#!/bin/bash\n# x\n# timeout: 240\n";
         assert_eq!(limit(true, one), 240);
+    }
+
+    #[test]
+    fn what_only_measures_is_run_where_it_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, line) in [("fast", "measures"), ("right", "x")] {
+            let text = format!("#!/bin/bash\n# about\n# {line}\n");
+            fs::write(folder.path().join(format!("{name}.sh")), text).unwrap();
+        }
+        let found = |names: &[String], soak| find(folder.path(), names, soak).unwrap().len();
+        assert_eq!(
+            (
+                found(&[], false),
+                found(&[], true),
+                found(&["fast".into()], false)
+            ),
+            (1, 2, 1)
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Readings a second over a vchan edge, over TCP to a broker, and what that broker takes from its own publisher: a table
+# measures
 # timeout: 400
 . "$JOB/lab/lib.sh"
 . "$JOB/lab/lib-broker.sh"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # TCP to dom0 from a unikernel and from a Linux guest, in turn, both directions: a table, whatever it says
+# measures
 # timeout: 600
 # soak timeout: 3600
 . "$JOB/lab/lib.sh"
