@@ -1,4 +1,4 @@
-//! What netfront lets be done elsewhere: checksums and segmentation, both ways. Pure.
+//! What netfront lets be done elsewhere: checksums and segmentation, both ways; and the last touch on what is sent. Pure.
 //!
 //! smoltcp is told that the device cares for the checksums of TCP and UDP, and leaves the field zero. Who has a frame sent with
 //! a blank checksum owes the sum of the pseudo header in that field; where the back end does not take such frames, the whole sum
@@ -98,7 +98,27 @@ impl Transport {
     }
 }
 
-/// Finishes a frame to send: fills in its checksum, whole or as far as the back end goes on from. Its `NETTXF_*` flags.
+/// Makes the window that a segment tells one unit smaller.
+///
+/// A window of more than 65,535 bytes is told in units of several bytes (RFC 7323), rounded down, and smoltcp 0.14 takes in no more
+/// than it has told last. The end of what it takes in then moves back and forth by up to a unit, which takes back what was offered
+/// before (RFC 9293, section 3.8.6): bytes that were sent into that part are thrown away, the acknowledgements behind them too,
+/// and two programs that wait for each other's acknowledgements do so for ever. With a unit kept back, what a peer was told ends
+/// where each later end still lies beyond it, since the buffer itself only moves forward. In units of one byte it is a byte less.
+fn keep_back_a_unit(segment: &mut [u8]) {
+    const FLAGS: usize = 13;
+    const SYN: u8 = 2;
+    const WINDOW: Range<usize> = 14..16;
+    // In a SYN the unit is a byte whatever comes later.
+    if segment.get(FLAGS).is_some_and(|flags| flags & SYN == 0)
+        && let Some(&[high, low]) = segment.get(WINDOW)
+    {
+        let window = u16::from_be_bytes([high, low]).saturating_sub(1);
+        segment[WINDOW].copy_from_slice(&window.to_be_bytes());
+    }
+}
+
+/// Finishes a frame to send: keeps a unit of its window back, and fills in its checksum, whole or as far as the back end goes on from. Its `NETTXF_*` flags.
 pub fn finish(frame: &mut [u8], offload: ChecksumOffload) -> u16 {
     let Some(transport) = transport(frame) else {
         return 0;
@@ -109,6 +129,9 @@ pub fn finish(frame: &mut [u8], offload: ChecksumOffload) -> u16 {
     let Some(data) = transport.len(data).and_then(|len| data.get_mut(..len)) else {
         return 0;
     };
+    if transport.protocol == IpProtocol::Tcp {
+        keep_back_a_unit(data);
+    }
     let pseudo_header = transport.pseudo_header(data.len());
     let blank = match transport.is_ipv6() {
         false => offload.ipv4,

@@ -15,15 +15,10 @@ use smoltcp::wire::IpEndpoint;
 
 use super::stack::{Inner, Stack};
 
-/// The largest window that is told to the byte. A larger one is told in units of several bytes (RFC 7323), and smoltcp 0.14 then
-/// takes back what it offered of a unit in part: bytes that were sent into that part are thrown away, the peer's acknowledgements,
-/// which come from behind them, too, and two programs that wait for each other's acknowledgements do so for ever.
-const RECEIVE_MAX: usize = u16::MAX as usize;
-
 /// How a connection is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct TcpOptions {
-    /// Bytes that may wait to be read: the window that the peer sees. 65,535 at most.
+    /// Bytes that may wait to be read: the window that the peer sees.
     pub receive_buffer: usize,
     /// Bytes that may wait to be sent or acknowledged.
     pub send_buffer: usize,
@@ -38,7 +33,7 @@ pub struct TcpOptions {
 impl Default for TcpOptions {
     fn default() -> Self {
         Self {
-            receive_buffer: RECEIVE_MAX,
+            receive_buffer: 64 << 10,
             send_buffer: 64 << 10,
             keep_alive: Some(Duration::from_secs(30)),
             timeout: Some(Duration::from_secs(90)),
@@ -90,8 +85,7 @@ impl embedded_io_async::Error for TcpError {
 
 fn socket(options: &TcpOptions) -> tcp::Socket<'static> {
     let buffer = |size: usize| tcp::SocketBuffer::new(vec![0; size.max(1)]);
-    let receive_buffer = buffer(options.receive_buffer.min(RECEIVE_MAX));
-    let mut socket = tcp::Socket::new(receive_buffer, buffer(options.send_buffer));
+    let mut socket = tcp::Socket::new(buffer(options.receive_buffer), buffer(options.send_buffer));
     socket.set_keep_alive(options.keep_alive);
     socket.set_timeout(options.timeout);
     socket.set_nagle_enabled(options.nagle);

@@ -337,9 +337,10 @@ fn n2_a_back_end_that_never_answers_costs_no_time_and_connections_end() {
     assert_eq!(*verdict.borrow(), Some(TcpError::Refused));
 }
 
-/// A window in units of several bytes would have to be rounded, and its end to go back.
+/// A window in units of several bytes is rounded, and its end goes back by less than a unit as bytes come (RFC 7323, section 2.4):
+/// what a peer has sent because it was offered before is taken in all the same, to the last byte.
 #[test]
-fn n3_what_was_offered_of_a_window_is_not_taken_back() {
+fn n3_what_was_once_offered_of_a_window_is_taken_in() {
     let mut alone = Alone::new(STATIC, FULL);
     let options = TcpOptions {
         receive_buffer: 1 << 20,
@@ -370,7 +371,10 @@ fn n3_what_was_offered_of_a_window_is_not_taken_back() {
         payload,
     };
     alone.give(&segment(next, &[]).frame());
+    let mut segments = 0;
     while next != offered {
+        segments += 1;
+        assert!(segments < 3000, "{next} of {offered}");
         let room = payload
             .len()
             .min(offered.max(next + 1) as usize - next as usize);
@@ -380,12 +384,8 @@ fn n3_what_was_offered_of_a_window_is_not_taken_back() {
         let last = &answers.last().unwrap().bytes;
         next = tcp_sent(last).unwrap().ack;
         let window = u32::from(u16::from_be_bytes([last[48], last[49]])) << shift;
-        assert!(
-            next + window >= offered,
-            "{offered}, then {next} + {window}"
-        );
-        offered = next + window;
+        offered = offered.max(next + window);
     }
-    assert!(next > 60_000, "{next}");
+    assert!(next > 1_000_000, "{next}");
     assert!(kept.borrow().is_some());
 }
