@@ -118,7 +118,8 @@ fn keep_back_a_unit(segment: &mut [u8]) {
     }
 }
 
-/// Finishes a frame to send: keeps a unit of its window back, and fills in its checksum, whole or as far as the back end goes on from. Its `NETTXF_*` flags.
+/// Finishes a frame to send: keeps a unit of its window back, and fills in its checksum, whole or as far as the back end goes on
+/// from. Its `NETTXF_*` flags.
 pub fn finish(frame: &mut [u8], offload: ChecksumOffload) -> u16 {
     let Some(transport) = transport(frame) else {
         return 0;
