@@ -325,7 +325,7 @@ fn rust_flags(root: &Path) -> Vec<String> {
         "relro-level=off",
         "jump-tables=no",
         // Chosen by size. What the default threshold inlines costs an image some 2 KB.
-        "llvm-args=-inline-threshold=10",
+        "llvm-args=-inline-threshold=12",
         // A function with a large frame keeps it, even with one caller: in a larger one yet, most of what either holds is beyond
         // the reach of an 8-bit offset: 0.6 to 1.1 KB.
         "llvm-args=-inline-max-stacksize=448",

@@ -41,7 +41,7 @@ pub enum Failure {
     #[error("has not answered for {} s", .0.as_secs())]
     Silent(Duration),
     /// It takes QoS 0 only.
-    #[error("takes messages at QoS 0 alone, where at least once is not possible")]
+    #[error("takes messages at QoS 0 alone, which is not at least once")]
     AtMostOnce,
 }
 

@@ -24,7 +24,7 @@ impl fmt::Display for ResolveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Name => "this is no name of a host",
-            Self::NotFound => "no DNS server knows the name, or none answered",
+            Self::NotFound => "no DNS server knows it, or none answered",
         })
     }
 }

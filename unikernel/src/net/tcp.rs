@@ -63,8 +63,8 @@ impl fmt::Display for TcpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Address => "the address cannot be used",
-            Self::Refused => "no connection: refused, or no answer",
-            Self::Reset => "the connection was broken off, or its peer was silent for too long",
+            Self::Refused => "refused, or no answer",
+            Self::Reset => "broken off, or silent for too long",
             Self::Closed => "the connection is closed",
         })
     }
