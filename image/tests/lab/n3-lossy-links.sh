@@ -9,16 +9,16 @@ private_bridge
 
 # What dom0 does to frames on their way to an image, and the bytes of a stream over that, in thousands.
 cases=(
-  "delay 5ms;2000"
-  "loss 5%;500"
-  "loss 20%;20"
-  "delay 5ms reorder 70% 50%;500"
-  "duplicate 10%;1000"
-  "corrupt 5%;500"
-  "loss 2% duplicate 2% corrupt 2% delay 3ms 2ms reorder 80%;300"
+  "delay 5ms;500"
+  "loss 5%;120"
+  "loss 20%;10"
+  "delay 5ms reorder 70% 50%;120"
+  "duplicate 10%;250"
+  "corrupt 5%;120"
+  "loss 2% duplicate 2% corrupt 2% delay 3ms 2ms reorder 80%;75"
 )
 longer=1
-[ -z "$SOAK" ] || longer=20
+[ -z "$SOAK" ] || longer=80
 spoil() { tc qdisc replace dev "vif$(domid "$1").0" root netem $2 || fail "tc netem $2"; }
 # spoiled NAME: something was.
 spoiled() { tc -s qdisc show dev "vif$(domid "$1").0" | grep -q netem; }
