@@ -6,7 +6,7 @@
 need bin/tcp-peer
 private_bridge
 
-flaps=4 count=3000
+flaps=4 count=8000
 [ -z "$SOAK" ] || flaps=600 count=400000
 
 # A stream each of whose bytes is looked at on both sides, in the background.
