@@ -181,7 +181,7 @@ mod tests {
             broker: lab::outside(1884),
             ip: "it's".into(),
             bridge: "br0".into(),
-            run: "1f".into(),
+            ..Outlet::example()
         };
         let with = script("24h", Duration::from_secs(300), Some(&outlet));
         for part in [

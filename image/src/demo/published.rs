@@ -150,18 +150,8 @@ impl fmt::Display for BrokerReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stage::params::Address;
 
     fn report() -> BrokerReport {
-        let outlet = Outlet {
-            broker: Address {
-                host: "10.0.2.2".into(),
-                port: 1883,
-            },
-            ip: "dhcp".into(),
-            bridge: "xenbr0".into(),
-            run: "1f".into(),
-        };
         let mut gateway = Counters {
             own: "accepted=9 published=9 resent=2 acknowledged=8 queue=1 large=0 refused=0 end=0 address-ms=30".into(),
             ..Counters::default()
@@ -174,7 +164,7 @@ mod tests {
             bytes: 4000,
             lost: 0,
         };
-        BrokerReport::new(&outlet, &gateway, counts)
+        BrokerReport::new(&Outlet::example(), &gateway, counts)
     }
 
     #[test]

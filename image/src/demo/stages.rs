@@ -139,6 +139,22 @@ impl StagePlan {
     }
 }
 
+#[cfg(test)]
+impl Outlet {
+    /// One for tests.
+    pub(super) fn example() -> Self {
+        Self {
+            broker: Address {
+                host: "10.0.2.2".into(),
+                port: 1883,
+            },
+            ip: "dhcp".into(),
+            bridge: "xenbr0".into(),
+            run: "1f".into(),
+        }
+    }
+}
+
 impl Outlet {
     /// What messages are published below.
     pub fn topic(&self) -> String {
@@ -265,16 +281,7 @@ mod tests {
             weather: "/d/w.csv".into(),
             window: "24h".into(),
         };
-        let outlet = Outlet {
-            broker: Address {
-                host: "10.0.2.2".into(),
-                port: 1883,
-            },
-            ip: "dhcp".into(),
-            bridge: "xenbr0".into(),
-            run: "1f".into(),
-        };
-        [None, Some(&outlet)].map(|outlet| Pipeline::new(&recordings, outlet))
+        [None, Some(&Outlet::example())].map(|outlet| Pipeline::new(&recordings, outlet))
     }
 
     fn written(stage: &StagePlan) -> Result<String, Box<dyn std::error::Error>> {
