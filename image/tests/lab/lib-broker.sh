@@ -26,7 +26,7 @@ start_broker() {
     done
   fi
   before=$(broker_said ' running$')
-  SUBSCRIBERS_BEFORE=$(broker_said ' as subscriber ')
+  SUBSCRIPTIONS_BEFORE=$(broker_said ': subscriber ')
   "$JOB/bin/mosquitto" -c "$config" >>"$BROKER_FOLDER/log" 2>&1 &
   BROKER_PID=$!
   runs() { [ "$(broker_said ' running$')" -gt "$before" ]; }
@@ -44,9 +44,10 @@ stop_broker() {
 }
 # kill_broker: ends it in the midst of whatever it does for the gateway. It acknowledges a message before it has written it
 # down: so that only the gateway can lose one, subscribers are there, and have read what it sent to them. One that is still
-# about to acknowledge throws the rest away.
+# about to acknowledge throws the rest away. A subscriber has subscribed once the broker has sent it what it had kept for it;
+# it is connected before that.
 kill_broker() {
-  all_there() { [ "$(broker_said ' as subscriber ')" -ge $((SUBSCRIBERS_BEFORE + SUBSCRIBERS)) ]; }
+  all_there() { [ "$(broker_said ': subscriber ')" -ge $((SUBSCRIPTIONS_BEFORE + SUBSCRIBERS)) ]; }
   until_true "$PATIENCE" all_there || fail "a subscriber does not come back: $(tail -n 3 "$BROKER_FOLDER/log")"
   kill -s STOP "$BROKER_PID"
   # On its way from the broker to a subscriber, or there and unread.
@@ -113,7 +114,15 @@ wait_received() {
   enough() { [ "$(received readings "${2:-}")" -ge "$1" ]; }
   until_true "$PATIENCE" enough "$@" && return
   tail -n 20 "$BROKER_FOLDER/log"
-  fail "of $1 readings came: $(account "${2:-}")"
+  fail "of $1 readings came: $(account "${2:-}"); not: $(gaps)"
+}
+# gaps: the first twenty ids that did not come, though a later one of the same start did.
+gaps() {
+  awk -F '\t' '
+    $1 != "message" || $3 !~ /^id:/ { next }
+    { came[$3]; split(substr($3, 4), part, "-"); if (part[2] + 0 > highest[part[1]]) highest[part[1]] = part[2] + 0 }
+    END { for (start in highest) for (n = 1; n <= highest[start]; n++) if (!("id:" start "-" n in came)) print start "-" n }
+  ' "$RECEIVED" | head -n 20 | tr '\n' ' '
 }
 # received_exactly TOPIC PAIR...: each stands in the account of that topic; of all, where it is empty.
 received_exactly() {
