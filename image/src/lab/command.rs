@@ -8,12 +8,11 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::back::Stream;
+use super::error::by_blame;
 use super::job::{self, Job};
 use super::parts::{self, Parts};
-use super::scenarios::{self, Reader, Scenario};
-use super::{error::LabError, fixtures, qemu, run, shell};
-use crate::broker::{Broker, BrokerError};
-use crate::dist;
+use super::scenarios::{self, Scenario};
+use super::{fixtures, qemu, run, shell, trials};
 use crate::failure::Failure;
 use crate::output;
 use crate::progress::{Bytes, Progress};
@@ -56,18 +55,22 @@ pub enum LabCommand {
         #[arg(long, value_name = "MB", default_value_t = 512)]
         dom0_memory: u32,
     },
-    /// Boot the lab once and run the scenarios of image/tests/lab in dom0, one after the other
+    /// Boot the lab and run the scenarios of image/tests/lab in dom0
     ///
-    /// Each ends with a verdict: passed, failed, or skipped because it cannot be tried on this machine.
+    /// Each ends with a verdict: passed, failed, or skipped because it cannot be tried on this machine. Many are shared out
+    /// among two labs, which run side by side; figures are measured in one.
     Test {
         /// The scenarios to run; all of them if none is named
         names: Vec<String>,
-        /// Where logs and consoles go; without it they are thrown away
+        /// Where logs and consoles go, of several labs to DIR/lab1 and so on; without it they are thrown away
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
-        /// Memory of the emulated machine
+        /// Memory of each emulated machine
         #[arg(long, value_name = "MB", default_value_t = 1024)]
         memory: u32,
+        /// Labs side by side, one or two host CPUs each; 2 if there are many scenarios, of which none measures
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+        labs: Option<u8>,
         /// Run the long form of those that have one
         #[arg(long)]
         soak: bool,
@@ -108,6 +111,7 @@ pub fn execute(command: &LabCommand, json: bool) -> Result<(), Failure> {
             names,
             out,
             memory,
+            labs,
             soak,
             list,
         } => {
@@ -117,12 +121,14 @@ pub fn execute(command: &LabCommand, json: bool) -> Result<(), Failure> {
             if *list {
                 return Ok(list_scenarios(&chosen, json)?);
             }
-            let mut job = Job::new(include_str!("scenarios.sh"));
-            job.memory = *memory;
-            if *soak {
-                job.bytes("soak", 0o644, b"");
-            }
-            test(&workspace, &chosen, job, out.clone(), &progress, json)
+            let options = trials::Options {
+                out: out.clone(),
+                memory: *memory,
+                soak: *soak,
+                labs: labs.map_or_else(|| scenarios::labs(&chosen), usize::from),
+                json,
+            };
+            trials::all(&workspace, &chosen, &options, &progress)
         }
         LabCommand::Clean => {
             let freed = parts::clean()?;
@@ -195,14 +201,6 @@ fn run_job(
     }
 }
 
-/// What the user gave is wrong, or the work failed.
-fn by_blame(error: LabError) -> Failure {
-    match error {
-        LabError::Job(_) => Failure::input(error),
-        other => Failure::failed(other),
-    }
-}
-
 fn list_scenarios(scenarios: &[Scenario], json: bool) -> io::Result<()> {
     if json {
         let all: Vec<_> = scenarios
@@ -215,82 +213,4 @@ fn list_scenarios(scenarios: &[Scenario], json: bool) -> io::Result<()> {
         output::line(format_args!("{:<20} {}", scenario.name, scenario.about))?;
     }
     Ok(())
-}
-
-fn test(
-    workspace: &Workspace,
-    chosen: &[Scenario],
-    mut job: Job,
-    out: Option<PathBuf>,
-    progress: &Progress,
-    json: bool,
-) -> Result<(), Failure> {
-    let scratch = tempfile::tempdir()?;
-    let results = out.unwrap_or_else(|| scratch.path().join("results"));
-    // Boot included; each scenario is held to its own limit in dom0.
-    job.timeout = chosen
-        .iter()
-        .map(|scenario| scenario.limit + Duration::from_secs(15))
-        .sum::<Duration>()
-        + Duration::from_secs(120);
-    fixtures::images(&mut job, workspace).map_err(by_blame)?;
-    fixtures::data(&mut job, workspace)?;
-    fixtures::own_programs(&mut job, workspace, progress)?;
-    let programs = fixtures::c_programs(&mut job, workspace, scratch.path(), progress)?;
-    fixtures::linux_guest(&mut job, programs, progress)?;
-    fixtures::mosquitto(&mut job, progress)?;
-    let broker = outside_broker(&mut job, progress)?;
-    let archive = dist::archive(workspace).map_err(Failure::failed)?;
-    job.bytes("dist.tar.gz", 0o644, &archive);
-    job.folder("lab", &fixtures::scenario_folder(workspace))?;
-    let lines: String = chosen
-        .iter()
-        .map(|s| format!("{} {}\n", s.name, s.limit.as_secs()))
-        .collect();
-    job.bytes("scenarios", 0o644, lines.as_bytes());
-
-    let mut reader = Reader::default();
-    let ran = run::run(&job, &results, progress, &mut |_, bytes| {
-        let to = if json { Stream::Stderr } else { Stream::Stdout };
-        run::pass_on(to, reader.take(bytes).as_bytes());
-    });
-    drop(broker);
-    let summary = reader.summary(chosen.len());
-    if json {
-        output::line(format_args!(
-            "{}",
-            json!({ "scenarios": reader.ended, "summary": summary })
-        ))?;
-    }
-    ran.map_err(by_blame)?;
-    if !json {
-        output::line(summary)?;
-    }
-    match summary.failed {
-        0 => Ok(()),
-        failed => Err(Failure::failed(format!(
-            "{failed} of {} scenarios failed",
-            chosen.len()
-        ))),
-    }
-}
-
-/// A broker on this machine's loopback for as long as the scenarios run, and in dom0 the file `outside/broker` that says where
-/// it is. Without one, which is said aloud, scenarios that want it skip themselves.
-fn outside_broker(job: &mut Job, progress: &Progress) -> Result<Option<Broker>, Failure> {
-    match Broker::start() {
-        Ok(broker) => {
-            let address = super::outside(broker.address().port).to_string();
-            job.bytes("outside/broker", 0o644, address.as_bytes());
-            fixtures::subscriber(job)?;
-            Ok(Some(broker))
-        }
-        Err(error @ BrokerError::Missing { .. }) => {
-            progress.say(format_args!(
-                "{error}: scenarios that want a broker outside will be skipped"
-            ));
-            Ok(None)
-        }
-        Err(error) => Err(Failure::failed(error)),
-    }
 }

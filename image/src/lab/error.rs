@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::failure::Failure;
+
 /// Why the lab did not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
@@ -75,6 +77,14 @@ impl LabError {
     pub fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { path, source }
+    }
+}
+
+/// What the user gave is wrong, or the work failed.
+pub fn by_blame(error: LabError) -> Failure {
+    match error {
+        LabError::Job(_) => Failure::input(error),
+        other => Failure::failed(other),
     }
 }
 

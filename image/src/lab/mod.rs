@@ -2,7 +2,7 @@
 //!
 //! [`run()`] boots it, runs a [`Job`] in dom0 and brings back what the job left; nothing is installed but QEMU itself.
 //!
-//! [`scenarios`] are jobs with a verdict each; [`shell`] is a job for a person.
+//! [`scenarios`] are scripts with a verdict each, which [`trials`] runs; [`shell`] is a job for a person.
 //!
 //! Pure rooms: [`cpio`], [`libraries`], [`modules`]. Rims: [`apt`] and [`parts`] (Debian's packages), [`qemu`],
 //! [`back`] (streams out of dom0), [`signals`].
@@ -25,6 +25,7 @@ pub mod scenarios;
 pub mod scratch;
 pub mod shell;
 pub mod signals;
+pub mod trials;
 
 pub use back::Stream;
 pub use error::LabError;

@@ -101,6 +101,27 @@ fn parse(name: String, text: &str, soak: bool) -> Result<Scenario, LabError> {
     })
 }
 
+/// How many labs these scenarios are best run in: two where there are many, each of which mostly waits, and as many CPUs;
+/// figures are not measured beside anything else.
+pub fn labs(scenarios: &[Scenario]) -> usize {
+    const MANY: usize = 8;
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    if cpus < 2 || scenarios.len() < MANY || scenarios.iter().any(|scenario| scenario.measures) {
+        return 1;
+    }
+    2
+}
+
+/// Shares them out, in turn: those with neighbouring names tend to take as long as each other.
+pub fn deal(scenarios: &[Scenario], labs: usize) -> Vec<Vec<Scenario>> {
+    let mut hands = vec![Vec::new(); labs.min(scenarios.len()).max(1)];
+    let count = hands.len();
+    for (number, scenario) in scenarios.iter().enumerate() {
+        hands[number % count].push(scenario.clone());
+    }
+    hands
+}
+
 /// What became of a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -168,22 +189,6 @@ impl Reader {
         self.ended.push(ended);
         text
     }
-
-    /// `3 passed, 1 failed, 1 skipped`; scenarios that never ended count as failed.
-    pub fn summary(&self, asked: usize) -> Summary {
-        let count = |verdict| {
-            self.ended
-                .iter()
-                .filter(|ended| ended.verdict == verdict)
-                .count()
-        };
-        let (passed, skipped) = (count(Verdict::Passed), count(Verdict::Skipped));
-        Summary {
-            passed,
-            failed: asked.saturating_sub(passed + skipped),
-            skipped,
-        }
-    }
 }
 
 /// `NAME STATUS MILLISECONDS [REASON]`.
@@ -217,6 +222,25 @@ pub struct Summary {
     pub skipped: usize,
 }
 
+impl Summary {
+    /// Of `asked` scenarios, of which those that never ended count as failed.
+    pub fn of(ended: &[Ended], asked: usize) -> Self {
+        let count = |verdict| {
+            ended
+                .iter()
+                .filter(|ended| ended.verdict == verdict)
+                .count()
+        };
+        let (passed, skipped) = (count(Verdict::Passed), count(Verdict::Skipped));
+        Self {
+            passed,
+            failed: asked.saturating_sub(passed + skipped),
+            skipped,
+        }
+    }
+}
+
+/// `3 passed, 1 failed, 1 skipped`.
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} passed, {} failed", self.passed, self.failed)?;
@@ -266,6 +290,20 @@ mod tests {
         assert_eq!((limit(false, both), limit(true, both)), (240, 3600));
         let one = "#!/bin/bash\n# x\n# timeout: 240\n";
         assert_eq!(limit(true, one), 240);
+    }
+
+    #[test]
+    fn scenarios_are_shared_out_in_turn_and_figures_are_measured_alone() {
+        let named = |name: String| parse(name, "#!/bin/bash\n# x\n", false).unwrap();
+        let many: Vec<Scenario> = (0..9).map(|n| named(n.to_string())).collect();
+        let names = |hand: &Vec<Scenario>| hand.iter().map(|s| s.name.clone()).collect::<String>();
+        let dealt = |labs| deal(&many, labs).iter().map(names).collect::<Vec<_>>();
+        assert_eq!(dealt(2), ["02468", "1357"]);
+        assert_eq!(dealt(1), ["012345678"]);
+        assert_eq!(dealt(20).len(), 9, "no lab is booted for nothing");
+        let mut measuring = many.clone();
+        measuring[4].measures = true;
+        assert_eq!((labs(&measuring), labs(&many[..2])), (1, 1));
     }
 
     #[test]
@@ -327,15 +365,12 @@ mod tests {
             "skipped  interop                 0.1 s  no gcc on the host\n\
              FAILED   crash                   0.9 s  no crash seen\n"
         );
-        let summary = reader.summary(4);
+        let summary = Summary::of(&reader.ended, 4);
         assert_eq!(
             summary.to_string(),
             "1 passed, 2 failed, 1 skipped",
             "the fourth never ended"
         );
-        assert_eq!(
-            Reader::default().summary(0).to_string(),
-            "0 passed, 0 failed"
-        );
+        assert_eq!(Summary::of(&[], 0).to_string(), "0 passed, 0 failed");
     }
 }
