@@ -19,6 +19,7 @@ use stage::state::State;
 use stage::{Edge, EdgeName, Timestamp};
 
 use self::peer::PeerSource;
+pub use self::peer::named_peer;
 use crate::lifecycle::Orders;
 use crate::time::Waiting;
 use crate::vchan::{

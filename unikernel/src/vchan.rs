@@ -24,6 +24,10 @@ use crate::xenstore::{self, Client, Errno, Listening, Permission};
 /// How often a sleeping endpoint asks Xen whether its peer still exists: a dead domain sends no event.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
+/// The longest base path that libxenvchan finds: it cuts the names of keys, of which `/event-channel` is the longest, after 63
+/// bytes without a word.
+pub const BASE_MAX: usize = 63 - "/event-channel".len();
+
 /// Where one edge's two ends meet: `/local/domain/SERVER/data/vchan/CLIENT/EDGE`.
 pub struct Meeting {
     store: Client,
@@ -77,23 +81,26 @@ impl From<xenstore::Error> for Error {
 impl Meeting {
     /// The place where domain `own`, the server, offers `edge` to domain `client`.
     pub fn as_server(store: &Client, own: u16, client: u16, edge: &str) -> Self {
-        Self {
-            waiting: Rc::default(),
-            store: store.clone(),
-            own,
-            peer: client,
-            base: format!("data/vchan/{client}/{edge}"),
-        }
+        let base = format!("data/vchan/{client}/{edge}");
+        Self::at(store, own, client, base)
     }
 
     /// The place where domain `own`, a client, finds `edge` of domain `server`.
     pub fn as_client(store: &Client, own: u16, server: u16, edge: &str) -> Self {
+        let base = format!("/local/domain/{server}/data/vchan/{own}/{edge}");
+        Self::at(store, own, server, base)
+    }
+
+    /// The place below the xenstore path `base` where domain `own` meets domain `peer`, in either role. A path that begins
+    /// without `/` is one in our own folder, where a server may write. libxenvchan reads no more than [`BASE_MAX`] bytes of a
+    /// path, from `/local/domain` on.
+    pub fn at(store: &Client, own: u16, peer: u16, base: impl Into<String>) -> Self {
         Self {
             waiting: Rc::default(),
             store: store.clone(),
             own,
-            peer: server,
-            base: format!("/local/domain/{server}/data/vchan/{own}/{edge}"),
+            peer,
+            base: base.into(),
         }
     }
 

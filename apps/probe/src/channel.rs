@@ -6,10 +6,11 @@ use alloc::vec;
 use core::fmt::Display;
 
 use futures_util::future::join;
+use unikernel::host::named_peer;
 use unikernel::stage::params::Size;
 use unikernel::stage::{Direction, Edge, Peer, Plan};
 use unikernel::vchan::{ConnectOptions, Endpoint, Layout, Meeting, OfferOptions, Reader, Writer};
-use unikernel::xenstore::{Client, Errno, Error, parse_decimal};
+use unikernel::xenstore::{Client, parse_decimal};
 
 use crate::Report;
 use crate::stream::{Source, Sum};
@@ -71,7 +72,7 @@ async fn open(
     let own = domain(&own).ok_or("the domain's own id is no number")?;
     let peer = match edge.peer {
         Peer::Domain(id) => id,
-        Peer::Ask => named_peer(store, name).await?,
+        Peer::Ask => named_peer(store, name).await.map_err(text)?,
     };
     match edge.direction {
         Direction::In => {
@@ -93,23 +94,6 @@ async fn open(
             Endpoint::connect(&meeting, ConnectOptions::default())
                 .await
                 .map_err(text)
-        }
-    }
-}
-
-/// Waits for dom0 to say who is at the other end: the first word of `grantflow/peer/EDGE`.
-async fn named_peer(store: &Client, edge: &str) -> Result<u16, String> {
-    let path = format!("grantflow/peer/{edge}");
-    let mut watch = store.watch(&path).await.map_err(text)?;
-    loop {
-        watch.changed().await.map_err(text)?;
-        match store.read(&path).await {
-            Ok(value) => {
-                let word = value.split(|&byte| byte == b' ').next().unwrap_or_default();
-                return domain(word).ok_or_else(|| format!("{path} names no domain"));
-            }
-            Err(Error::Store(Errno::ENOENT | Errno::EACCES)) => {}
-            Err(error) => return Err(text(error)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Who is at the other end of an edge.
 
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::future::poll_fn;
@@ -34,35 +35,15 @@ impl PeerSource {
     pub(super) fn new(store: &Client, edge: &Edge) -> Self {
         match edge.peer {
             Peer::Domain(id) => Self::Fixed(id),
-            Peer::Ask => {
-                let path = format!("grantflow/peer/{}", edge.name);
-                Self::Named(NamedPeer {
-                    watch: store.watch(&path).into(),
-                    look: Some(store.read(&path)),
-                    store: store.clone(),
-                    path,
-                    current: None,
-                })
-            }
+            Peer::Ask => Self::Named(NamedPeer::new(store, edge.name.as_str())),
         }
     }
 
     /// The peer's domain; waits until dom0 names one.
     pub(super) async fn domain(&mut self, waiting: &Waiting) -> Result<u16, OpenError> {
-        let named = match self {
-            Self::Fixed(id) => return Ok(*id),
-            Self::Named(named) => named,
-        };
-        let mut wait = None;
-        loop {
-            if let Some((id, _)) = named.current {
-                return Ok(id);
-            }
-            poll_fn(|cx| named.poll_look(cx))
-                .await
-                .map_err(store_error)?;
-            // The first look is our own time.
-            wait.get_or_insert_with(|| waiting.begin());
+        match self {
+            Self::Fixed(id) => Ok(*id),
+            Self::Named(named) => named.domain(waiting).await,
         }
     }
 
@@ -86,7 +67,37 @@ impl PeerSource {
     }
 }
 
+/// Waits until dom0 names the peer of `edge`.
+pub async fn named_peer(store: &Client, edge: &str) -> Result<u16, OpenError> {
+    NamedPeer::new(store, edge).domain(&Rc::default()).await
+}
+
 impl NamedPeer {
+    fn new(store: &Client, edge: &str) -> Self {
+        let path = format!("grantflow/peer/{edge}");
+        Self {
+            watch: store.watch(&path).into(),
+            look: Some(store.read(&path)),
+            store: store.clone(),
+            path,
+            current: None,
+        }
+    }
+
+    async fn domain(&mut self, waiting: &Waiting) -> Result<u16, OpenError> {
+        let mut wait = None;
+        loop {
+            if let Some((id, _)) = self.current {
+                return Ok(id);
+            }
+            poll_fn(|cx| self.poll_look(cx))
+                .await
+                .map_err(store_error)?;
+            // The first look is our own time.
+            wait.get_or_insert_with(|| waiting.begin());
+        }
+    }
+
     /// Reads the value anew once it may have changed. The first look does not use up the watch's first event: a change that came
     /// after the look may be merged with it.
     fn poll_look(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), xenstore::Error>> {
