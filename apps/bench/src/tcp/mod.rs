@@ -1,4 +1,6 @@
-//! `tcp-bench`: both roles, from the boot to the line that says how it went.
+//! `tcp-bench`: both roles, from the network to the line that says how it went.
+
+pub mod parameters;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -7,16 +9,18 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use stage::Plan;
-use unikernel::hypercall::{self, ShutdownReason, shutdown};
 use unikernel::net::{IpEndpoint, Network, TcpError, TcpOptions, TcpStream};
-use unikernel::rt::{self, Boot};
-use unikernel::{console, time};
+use unikernel::rt::Boot;
+use unikernel::time;
 
+use self::parameters::Task;
 use crate::content::{Content, Mismatch, RUN_MAX};
 use crate::histogram::Histogram;
-use crate::parameters::{Mode, Role, Task, TcpBench};
+use crate::parameters::{Load, Mode, Role};
 use crate::report::Report;
+use crate::run::{self, Meter};
+
+pub use self::parameters::TcpBench;
 
 /// Buffers of the connection: what is on its way at most.
 const BUFFER: usize = 256 << 10;
@@ -26,34 +30,9 @@ const FAREWELL: Duration = Duration::from_millis(100);
 
 /// Measures, and ends the domain.
 pub fn main(boot: Boot) -> ! {
-    let line = boot.info.command_line.unwrap_or_default();
-    let task = match Plan::new::<TcpBench>(line.as_bytes(), boot.module) {
-        Ok(plan) if boot.info.command_line.is_ok() => {
-            log::set_max_level(plan.log_level());
-            Task::new(&plan)
-        }
-        // Bad parameters end like any stage's.
-        _ => rt::run::<TcpBench>(boot),
-    };
-    let (store, spawner) = (boot.store.clone(), boot.spawner.clone());
-    boot.run(async move {
-        let work = async {
-            let task = task?;
-            let network = Network::start(&store, &spawner, task.ip);
-            measure(&task, &network).await
-        };
-        let reason = match work.await {
-            Ok(line) => {
-                console::write_line(&line).await;
-                ShutdownReason::Poweroff
-            }
-            Err(message) => {
-                console::last_words(format_args!("error: {message}"));
-                ShutdownReason::Crash
-            }
-        };
-        console::drain();
-        shutdown(reason)
+    run::main::<TcpBench, _>(boot, Task::new, async |task, store, spawner| {
+        let network = Network::start(&store, &spawner, task.ip);
+        measure(&task, &network).await
     })
 }
 
@@ -67,7 +46,7 @@ async fn measure(task: &Task, network: &Network) -> Result<String, String> {
     for address in network.addresses() {
         log::info!("address {address}");
     }
-    let stream = match task.role {
+    let stream = match task.load.role {
         Role::Client => {
             let addresses = network.resolve(&task.host, false).await;
             let addresses = addresses.map_err(|error| format!("{}: {error}", task.host))?;
@@ -90,9 +69,12 @@ async fn measure(task: &Task, network: &Network) -> Result<String, String> {
         }
     }
     .map_err(|error| format!("{} port {}: {error}", task.host, task.port))?;
-    let mut exchange = Exchange::new(task, &stream);
-    let before = (network.events(), hypercall::count());
-    let start = time::now();
+    let mut exchange = Exchange::new(task.load, &stream);
+    let events = || {
+        let events = network.events();
+        (events.sent, events.received)
+    };
+    let meter = Meter::start(events());
     let round_trips = match exchange.run().await {
         Ok(round_trips) => round_trips,
         Err(error) => {
@@ -102,25 +84,22 @@ async fn measure(task: &Task, network: &Network) -> Result<String, String> {
             return Err(error.to_string());
         }
     };
-    let took = time::now().saturating_sub(start);
-    let (events, hypercalls) = (network.events(), hypercall::count());
+    let spent = meter.stop(events());
     if let Some(counters) = network.counters() {
         log::info!("{counters:?}");
     }
     stream.shutdown();
     let report = Report {
-        size: task.size,
-        count: task.count,
-        took,
+        size: task.load.size,
+        count: task.load.count,
+        spent,
         round_trips: round_trips.as_ref(),
-        events_sent: events.sent - before.0.sent,
-        events_received: events.received - before.0.received,
-        hypercalls: hypercalls - before.1,
+        channel: None,
     };
     // The peer has taken everything, and has seen the end, or has gone.
     let _ = stream.acknowledged().await;
     match stream.receive(&mut [0]).await {
-        Ok(1..) if task.check => Err("more bytes came than were asked for".into()),
+        Ok(1..) if task.load.check => Err("more bytes came than were asked for".into()),
         _ => Ok(report.to_string()),
     }
 }
@@ -157,7 +136,7 @@ impl From<Mismatch> for ExchangeError {
 
 /// What is measured.
 struct Exchange<'a> {
-    task: &'a Task,
+    load: Load,
     stream: &'a TcpStream,
     content: Content,
     /// Made once: the time of a round trip is the network's.
@@ -167,9 +146,9 @@ struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    fn new(task: &'a Task, stream: &'a TcpStream) -> Self {
+    fn new(load: Load, stream: &'a TcpStream) -> Self {
         Self {
-            task,
+            load,
             stream,
             content: Content::default(),
             buffer: vec![0; RUN_MAX],
@@ -180,8 +159,9 @@ impl<'a> Exchange<'a> {
 
     /// All messages; the round trips where they are sent back.
     async fn run(&mut self) -> Result<Option<Histogram>, ExchangeError> {
-        let Task { size, count, .. } = *self.task;
-        match (self.task.role, self.task.mode) {
+        let Load { size, count, .. } = self.load;
+        let total = self.load.total();
+        match (self.load.role, self.load.mode) {
             (Role::Client, Mode::Sink) => {
                 for _ in 0..count {
                     self.send(size).await?;
@@ -190,13 +170,13 @@ impl<'a> Exchange<'a> {
                 Ok(None)
             }
             (Role::Server, Mode::Sink) => {
-                self.receive(size * count).await?;
+                self.receive(total).await?;
                 send_all(self.stream, &[1]).await?;
                 Ok(None)
             }
             (Role::Client, Mode::Echo) => self.round_trips().await.map(Some),
             (Role::Server, Mode::Echo) => {
-                self.send_back(size * count).await?;
+                self.send_back(total).await?;
                 Ok(None)
             }
         }
@@ -204,9 +184,9 @@ impl<'a> Exchange<'a> {
 
     async fn round_trips(&mut self) -> Result<Histogram, ExchangeError> {
         let mut histogram = Histogram::default();
-        for _ in 0..self.task.count {
+        for _ in 0..self.load.count {
             let start = time::now();
-            let mut left = self.task.size;
+            let mut left = self.load.size;
             // A message longer than both buffers would wait for itself: its parts come back as they go.
             while left > 0 {
                 let len = left.min(RUN_MAX as u64);
@@ -252,7 +232,7 @@ impl<'a> Exchange<'a> {
 
     /// The next bytes of the stream are the first ones in the buffer.
     fn compare(&mut self, came: usize) -> Result<(), ExchangeError> {
-        if self.task.check {
+        if self.load.check {
             self.content.check(self.received, &self.buffer[..came])?;
         }
         self.received += came as u64;

@@ -1,0 +1,381 @@
+//! The messages themselves, by each of the library's ways to move them.
+
+use alloc::vec::Vec;
+use core::hint::black_box;
+
+use futures_util::future::join;
+use unikernel::time;
+use unikernel::vchan::platform::Rendezvous;
+use unikernel::vchan::{ReadError, Reader, RecvError, SendError, WriteError, Writer};
+
+use super::parameters::{Api, Task};
+use crate::content::{Content, Mismatch, RUN_MAX};
+use crate::histogram::Histogram;
+use crate::parameters::{Load, Mode, Role};
+
+/// As many runs as the longest message that can go at once takes.
+const RUNS: usize = (1 << unikernel::vchan::interface::MAX_ORDER) / RUN_MAX;
+
+/// Why an exchange failed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExchangeError {
+    /// Nothing more can be sent.
+    #[error("{error}, after {sent} bytes were written")]
+    Send {
+        /// Why.
+        error: SendError,
+        /// How many bytes were written before.
+        sent: u64,
+    },
+    /// Nothing more can be received.
+    #[error(transparent)]
+    Receive(#[from] RecvError),
+    /// The peer closed too early.
+    #[error("the peer closed the channel after {received} of {total} bytes")]
+    Ended {
+        /// How many bytes had come.
+        received: u64,
+        /// How many there should have been.
+        total: u64,
+    },
+    /// What came is not what was sent.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
+}
+
+impl From<ReadError> for ExchangeError {
+    fn from(error: ReadError) -> Self {
+        Self::Receive(error.into())
+    }
+}
+
+/// What is measured.
+pub struct Exchange<'a, R: Rendezvous> {
+    load: Load,
+    sender: Sender<'a, R>,
+    receiver: Receiver<'a, R>,
+}
+
+/// The half that makes messages.
+struct Sender<'a, R: Rendezvous> {
+    api: Api,
+    writer: &'a mut Writer<R>,
+    content: &'a Content,
+    sent: u64,
+}
+
+/// The half that takes them.
+struct Receiver<'a, R: Rendezvous> {
+    api: Api,
+    reader: &'a mut Reader<R>,
+    content: Option<&'a Content>,
+    /// Made once: the time of a message is the channel's.
+    buffer: Vec<u8>,
+    received: u64,
+    total: u64,
+}
+
+impl<'a, R: Rendezvous> Exchange<'a, R> {
+    /// Over these halves.
+    pub fn new(
+        task: &Task,
+        content: &'a Content,
+        reader: &'a mut Reader<R>,
+        writer: &'a mut Writer<R>,
+    ) -> Result<Self, alloc::string::String> {
+        let Task { load, api, .. } = *task;
+        let most = match api {
+            // It fits into a ring.
+            Api::Packet => load.size,
+            Api::Stream | Api::ZeroCopy => load.total().min(RUN_MAX as u64),
+        };
+        let mut buffer = Vec::new();
+        buffer
+            .try_reserve_exact(most as usize)
+            .map_err(|error| alloc::format!("size=: {error}; give the domain more memory"))?;
+        buffer.resize(most as usize, 0);
+        Ok(Self {
+            load,
+            sender: Sender {
+                api,
+                writer,
+                content,
+                sent: 0,
+            },
+            receiver: Receiver {
+                api,
+                reader,
+                content: load.check.then_some(content),
+                buffer,
+                received: 0,
+                total: load.total(),
+            },
+        })
+    }
+
+    /// Waits for the first byte.
+    pub async fn begun(&mut self) -> Result<(), ExchangeError> {
+        self.receiver.reader.peek(1).await?;
+        Ok(())
+    }
+
+    /// All messages; the round trips where they are sent back.
+    pub async fn run(&mut self) -> Result<Option<Histogram>, ExchangeError> {
+        let Load {
+            size, count, mode, ..
+        } = self.load;
+        match (self.load.role, mode) {
+            (Role::Client, Mode::Sink) => {
+                for _ in 0..count {
+                    self.sender.message(size).await?;
+                }
+                Ok(None)
+            }
+            (Role::Server, Mode::Sink) => {
+                // A stream has no messages.
+                let (part, parts) = match self.receiver.api {
+                    Api::Stream => (size * count, 1),
+                    Api::Packet | Api::ZeroCopy => (size, count),
+                };
+                for _ in 0..parts {
+                    self.receiver.message(part).await?;
+                }
+                Ok(None)
+            }
+            (Role::Client, Mode::Echo) => self.round_trips().await.map(Some),
+            (Role::Server, Mode::Echo) => {
+                while self.receiver.received < self.receiver.total {
+                    self.send_back().await?;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    async fn round_trips(&mut self) -> Result<Histogram, ExchangeError> {
+        let size = self.load.size;
+        let room = self.sender.writer.layout();
+        let room = room.left_size().min(room.right_size());
+        let mut histogram = Histogram::default();
+        for _ in 0..self.load.count {
+            let start = time::now();
+            if size <= u64::from(room) {
+                self.sender.whole_message(size).await?;
+                self.receiver.message(size).await?;
+            } else {
+                // What fits into no ring comes back while it goes.
+                let going = self.sender.whole_message(size);
+                let (sent, received) = join(going, self.receiver.message(size)).await;
+                sent?;
+                received?;
+            }
+            let took = time::now().saturating_sub(start).as_nanos();
+            histogram.add(u64::try_from(took).unwrap_or(u64::MAX));
+        }
+        Ok(histogram)
+    }
+
+    /// Takes a message, or of a stream what has come, and sends it back.
+    async fn send_back(&mut self) -> Result<(), ExchangeError> {
+        let (sender, receiver) = (&mut self.sender, &mut self.receiver);
+        match receiver.api {
+            Api::Packet => {
+                receiver.message(self.load.size).await?;
+                let sent = sender.writer.send(&receiver.buffer).await;
+                sender.wrote(sent, receiver.buffer.len() as u64)?;
+            }
+            Api::Stream => {
+                let left = receiver.total - receiver.received;
+                let came = receiver.read(left).await?;
+                sender.write_all(&receiver.buffer[..came]).await?;
+            }
+            Api::ZeroCopy => {
+                let len = self.load.size as usize;
+                let reserved = sender.writer.reserve(len).await;
+                let mut room = reserved.map_err(|error| sent_before(error, sender.sent))?;
+                let lent = receiver.reader.peek(len).await?;
+                let message = lent.slice();
+                if message.len() < len {
+                    return Err(receiver.ended());
+                }
+                match room.plain() {
+                    Some([one, two]) => {
+                        message.copy_to(0, one);
+                        message.copy_to(one.len(), two);
+                        if let Some(content) = receiver.content {
+                            content.check(receiver.received, one)?;
+                            content.check(receiver.received + one.len() as u64, two)?;
+                        }
+                    }
+                    None => {
+                        let mut at = 0;
+                        while at < len {
+                            let part = (len - at).min(receiver.buffer.len());
+                            let bytes = &mut receiver.buffer[..part];
+                            message.copy_to(at, bytes);
+                            if let Some(content) = receiver.content {
+                                content.check(receiver.received + at as u64, bytes)?;
+                            }
+                            room.slice().copy_from(at, bytes);
+                            at += part;
+                        }
+                    }
+                }
+                lent.consume(len);
+                receiver.received += len as u64;
+                let sent = room.commit(len).map_err(SendError::from);
+                sender.wrote(sent, len as u64)?;
+            }
+        }
+        // Who waits for it is not kept waiting.
+        let shown = sender.writer.publish().map_err(SendError::from);
+        sender.wrote(shown, 0)
+    }
+}
+
+fn sent_before(error: impl Into<SendError>, sent: u64) -> ExchangeError {
+    ExchangeError::Send {
+        error: error.into(),
+        sent,
+    }
+}
+
+impl<R: Rendezvous> Sender<'_, R> {
+    /// The next `size` bytes of the stream, published.
+    async fn whole_message(&mut self, size: u64) -> Result<(), ExchangeError> {
+        self.message(size).await?;
+        let shown = self.writer.publish().map_err(SendError::from);
+        self.wrote(shown, 0)
+    }
+
+    /// The next `size` bytes of the stream.
+    async fn message(&mut self, size: u64) -> Result<(), ExchangeError> {
+        match self.api {
+            Api::Packet if size <= RUN_MAX as u64 => {
+                let sent = self.writer.send(self.content.run(self.sent, size)).await;
+                self.wrote(sent, size)
+            }
+            Api::Packet => {
+                let mut runs: [&[u8]; RUNS] = [&[]; RUNS];
+                let mut at = 0;
+                for run in &mut runs {
+                    *run = self.content.run(self.sent + at, size - at);
+                    at += run.len() as u64;
+                }
+                let sent = self.writer.send_vectored(&runs).await;
+                self.wrote(sent, size)
+            }
+            Api::Stream => {
+                let end = self.sent + size;
+                while self.sent < end {
+                    let run = self.content.run(self.sent, end - self.sent);
+                    self.write_all(run).await?;
+                }
+                Ok(())
+            }
+            Api::ZeroCopy => {
+                let reserved = self.writer.reserve(size as usize).await;
+                let mut room = reserved.map_err(|error| sent_before(error, self.sent))?;
+                let mut at = 0;
+                while at < size {
+                    let run = self.content.run(self.sent + at, size - at);
+                    room.slice().copy_from(at as usize, run);
+                    at += run.len() as u64;
+                }
+                let sent = room.commit(size as usize).map_err(SendError::from);
+                self.wrote(sent, size)
+            }
+        }
+    }
+
+    async fn write_all(&mut self, mut data: &[u8]) -> Result<(), ExchangeError> {
+        while !data.is_empty() {
+            let written = self.writer.write(data).await;
+            let written = written.map_err(|error: WriteError| sent_before(error, self.sent))?;
+            self.sent += written as u64;
+            data = &data[written..];
+        }
+        Ok(())
+    }
+
+    /// A call that should have written so many bytes has returned this.
+    fn wrote(&mut self, result: Result<(), SendError>, bytes: u64) -> Result<(), ExchangeError> {
+        result.map_err(|error| sent_before(error, self.sent))?;
+        self.sent += bytes;
+        Ok(())
+    }
+}
+
+impl<R: Rendezvous> Receiver<'_, R> {
+    /// Takes the next `size` bytes of the stream.
+    async fn message(&mut self, size: u64) -> Result<(), ExchangeError> {
+        match self.api {
+            Api::Packet => match self.reader.recv(&mut self.buffer).await? {
+                0 => Err(self.ended()),
+                came => self.came(came),
+            },
+            Api::Stream => {
+                let end = self.received + size;
+                while self.received < end {
+                    self.read(end - self.received).await?;
+                }
+                Ok(())
+            }
+            Api::ZeroCopy => {
+                let len = size as usize;
+                let lent = self.reader.peek(len).await?;
+                let message = lent.slice();
+                if message.len() < len {
+                    return Err(self.ended());
+                }
+                match self.content {
+                    None => {
+                        // As much as a reader that needs one field of it.
+                        black_box(message.load_u8(len - 1));
+                    }
+                    Some(content) => {
+                        let mut at = 0;
+                        while at < len {
+                            let part = (len - at).min(self.buffer.len());
+                            let bytes = &mut self.buffer[..part];
+                            message.copy_to(at, bytes);
+                            content.check(self.received + at as u64, bytes)?;
+                            at += part;
+                        }
+                    }
+                }
+                lent.consume(len);
+                self.received += size;
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes what has come of the stream, at least a byte and no more than `most`, into the buffer.
+    async fn read(&mut self, most: u64) -> Result<usize, ExchangeError> {
+        let most = most.min(self.buffer.len() as u64) as usize;
+        match self.reader.read(&mut self.buffer[..most]).await? {
+            0 => Err(self.ended()),
+            came => {
+                self.came(came)?;
+                Ok(came)
+            }
+        }
+    }
+
+    /// The next bytes of the stream are the first ones in the buffer.
+    fn came(&mut self, count: usize) -> Result<(), ExchangeError> {
+        if let Some(content) = self.content {
+            content.check(self.received, &self.buffer[..count])?;
+        }
+        self.received += count as u64;
+        Ok(())
+    }
+
+    fn ended(&self) -> ExchangeError {
+        ExchangeError::Ended {
+            received: self.received,
+            total: self.total,
+        }
+    }
+}
