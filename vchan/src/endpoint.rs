@@ -9,9 +9,9 @@ use embedded_io::{ErrorType, ReadReady, WriteReady};
 use thiserror::Error;
 
 use crate::interface::{
-    CLI_LIVE, CLI_NOTIFY, GRANTS, LEFT_CONS, LEFT_ORDER, LEFT_PROD, LIVE_OPEN, LIVE_WAITING,
-    Layout, LayoutError, NOTIFY_WRITE, RIGHT_CONS, RIGHT_ORDER, RIGHT_PROD, Role, SRV_LIVE,
-    SRV_NOTIFY,
+    CLI_LIVE, CLI_NOTIFY, GRANTS, LEFT_CONS, LEFT_ORDER, LEFT_PROD, LIVE_CLOSED, LIVE_OPEN,
+    LIVE_WAITING, Layout, LayoutError, NOTIFY_WRITE, RIGHT_CONS, RIGHT_ORDER, RIGHT_PROD, Role,
+    SRV_LIVE, SRV_NOTIFY,
 };
 use crate::keys::{self, KeyError};
 use crate::link::{Corrupt, Half, Link, Peer, State};
@@ -19,7 +19,7 @@ use crate::platform::{Access, EventChannel, Rendezvous, SharedMemory};
 use crate::policy::Policy;
 use crate::reader::{ReadError, Reader};
 use crate::ring::{BadIndex, Consumer, Producer};
-use crate::stats::Stats;
+use crate::stats::{Stats, count_violation};
 use crate::writer::{WriteError, Writer};
 
 /// What a server offers.
@@ -110,6 +110,20 @@ pub enum ConnectError<E: core::error::Error + 'static> {
     PeerIndex(#[from] BadIndex),
 }
 
+impl<E: core::error::Error + 'static> ConnectError<E> {
+    /// Whether it is an offer that no honest server makes. What is late, gone or refused by the platform is none, nor is
+    /// a key that is empty: its server may be about to write it.
+    pub fn is_violation(&self) -> bool {
+        match self {
+            Self::PeerRingRef(error) | Self::PeerEventChannel(error) => *error != KeyError::Empty,
+            Self::PeerLayout(_) | Self::PeerGrants(_) | Self::PeerIndex(_) => true,
+            Self::PeerClosed(live) => *live != LIVE_CLOSED,
+            Self::Used(live) => *live > LIVE_WAITING,
+            Self::Keys(_) | Self::Bind(_) | Self::MapControl(_) | Self::MapRing(_) => false,
+        }
+    }
+}
+
 /// Why a server stopped waiting for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum AcceptError {
@@ -176,6 +190,14 @@ impl<R: Rendezvous> Endpoint<R> {
         rendezvous: &R,
         options: ConnectOptions,
     ) -> Result<Self, ConnectError<R::Error>> {
+        let joined = Self::join(rendezvous, options).await;
+        if joined.as_ref().is_err_and(ConnectError::is_violation) {
+            count_violation();
+        }
+        joined
+    }
+
+    async fn join(rendezvous: &R, options: ConnectOptions) -> Result<Self, ConnectError<R::Error>> {
         let found = rendezvous.keys().await.map_err(ConnectError::Keys)?;
         let ring_ref = keys::parse(found.ring_ref.as_ref()).map_err(ConnectError::PeerRingRef)?;
         let port =

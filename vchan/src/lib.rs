@@ -15,6 +15,7 @@ pub mod platform;
 pub mod ring;
 
 mod endpoint;
+mod late;
 mod lend;
 mod link;
 mod policy;
@@ -26,9 +27,10 @@ pub use endpoint::{
     AcceptError, ConnectError, ConnectOptions, Endpoint, EndpointError, OfferError, OfferOptions,
 };
 pub use interface::{Layout, LayoutError, Role};
+pub use late::{LateError, Stale};
 pub use lend::{Peek, Reservation, RingSlice, RingSliceMut};
 pub use link::Corrupt;
 pub use policy::{Policy, Spin};
 pub use reader::{ReadError, Reader, RecvError};
-pub use stats::{Counters, Stats};
+pub use stats::{Counters, Stats, violations};
 pub use writer::{SendError, WriteError, Writer};

@@ -225,10 +225,12 @@ impl<R: Rendezvous> Link<R> {
         }
     }
 
-    /// Marks the channel broken, tells the peer that we are gone, and returns the blame for the caller to pass on.
+    /// Marks the channel broken, counts it, tells the peer that we are gone, and returns the blame for the caller to
+    /// pass on.
     pub(crate) fn corrupt(&self, field: Field, claimed: u32) -> Corrupt {
         let blame = Corrupt { field, claimed };
         if self.leave(State::Corrupt(blame)) {
+            self.stats.violated();
             self.hang_up();
         }
         blame

@@ -6,6 +6,7 @@ use embedded_io::{ErrorKind, ErrorType, ReadReady};
 use thiserror::Error;
 
 use crate::interface::{NOTIFY_READ, NOTIFY_WRITE};
+use crate::late::{LateError, Stale, before};
 use crate::lend::Peek;
 use crate::link::{Corrupt, Half, Link, Peer, State, about_the_channel};
 use crate::platform::{EventChannel, Rendezvous};
@@ -143,6 +144,43 @@ impl<R: Rendezvous> Reader<R> {
                 None => asked = self.before_sleep(1)?,
             }
         }
+    }
+
+    /// [`read`](Self::read) that gives up at `deadline`, a future of the platform's clock. [`Stale`](crate::Stale) is a
+    /// peer that is still there: one whose port is gone by then is [`ReadError::PeerDied`]. Neither loses data.
+    pub async fn read_before(
+        &mut self,
+        out: &mut [u8],
+        deadline: impl Future<Output = ()>,
+    ) -> Result<usize, LateError<ReadError>> {
+        let read = match before(self.read(out), deadline).await {
+            Some(read) => read.map(Some),
+            None => self.at_last(|reader| reader.try_read(out)),
+        };
+        read.map_err(LateError::Failed)?.ok_or(Stale.into())
+    }
+
+    /// [`recv`](Self::recv) that gives up at `deadline`, as [`read_before`](Self::read_before) does: also where the rest
+    /// of a message never comes.
+    pub async fn recv_before(
+        &mut self,
+        out: &mut [u8],
+        deadline: impl Future<Output = ()>,
+    ) -> Result<usize, LateError<RecvError>> {
+        let received = match before(self.recv(out), deadline).await {
+            Some(received) => received.map(Some),
+            None => self.at_last(|reader| reader.try_recv(out)),
+        };
+        received.map_err(LateError::Failed)?.ok_or(Stale.into())
+    }
+
+    /// One last try, once it is known whether the peer is still there.
+    fn at_last<T, E: From<ReadError>>(
+        &mut self,
+        attempt: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.link.look_for_peer().map_err(ReadError::from)?;
+        attempt(self)
     }
 
     /// [`read`](Self::read) into several pieces as if they were one.

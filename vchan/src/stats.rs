@@ -13,6 +13,8 @@ pub struct Counters {
     pub events_sent: u64,
     /// Events received, as far as a wait of ours has seen them.
     pub events_received: u64,
+    /// 1 once the peer has broken the protocol, which ends the channel.
+    pub violations: u64,
 }
 
 /// An endpoint's counters. Orderings are all relaxed: each number stands alone.
@@ -22,6 +24,21 @@ pub struct Stats {
     bytes_written: AtomicU64,
     events_sent: AtomicU64,
     events_received: AtomicU64,
+    violations: AtomicU64,
+}
+
+static VIOLATIONS: AtomicU64 = AtomicU64::new(0);
+
+/// How often peers of this program have broken the protocol, offers that were refused for it included
+/// ([`ConnectError::is_violation`](crate::ConnectError::is_violation)): those have no endpoint that could count them.
+pub fn violations() -> u64 {
+    // Relaxed: the number stands alone.
+    VIOLATIONS.load(Ordering::Relaxed)
+}
+
+/// Counts one by a peer without an endpoint.
+pub(crate) fn count_violation() {
+    VIOLATIONS.fetch_add(1, Ordering::Relaxed);
 }
 
 impl Stats {
@@ -32,6 +49,7 @@ impl Stats {
             bytes_written: self.bytes_written.load(Ordering::Relaxed),
             events_sent: self.events_sent.load(Ordering::Relaxed),
             events_received: self.events_received.load(Ordering::Relaxed),
+            violations: self.violations.load(Ordering::Relaxed),
         }
     }
 
@@ -49,6 +67,11 @@ impl Stats {
 
     pub(crate) fn sent(&self) {
         self.events_sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn violated(&self) {
+        self.violations.fetch_add(1, Ordering::Relaxed);
+        count_violation();
     }
 
     pub(crate) fn received(&self, count: u64) {

@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use vchan::platform::Rendezvous;
 use vchan::{
-    AcceptError, ConnectError, ConnectOptions, Endpoint, OfferError, OfferOptions, ReadError,
-    Reader, WriteError, Writer,
+    AcceptError, ConnectError, ConnectOptions, Endpoint, LateError, OfferError, OfferOptions,
+    ReadError, Reader, WriteError, Writer,
 };
 
 use crate::port::PollEvents;
-use crate::reactor::{block_on, block_until};
+use crate::reactor::{block_on, first, sleep_until};
 
 /// How one half waits.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,11 +32,12 @@ impl Mode {
         match self {
             Mode::Blocking => Ok(block_on(future)),
             Mode::Timeout(limit) => {
-                // A limit beyond the end of time is none.
-                let Some(deadline) = Instant::now().checked_add(limit) else {
-                    return Ok(block_on(future));
+                let future = async { Some(future.await) };
+                let late = async {
+                    after(limit).await;
+                    None
                 };
-                block_until(deadline, future).ok_or_else(|| ErrorKind::TimedOut.into())
+                block_on(first(future, late)).ok_or_else(|| ErrorKind::TimedOut.into())
             }
             Mode::Nonblocking => Err(ErrorKind::WouldBlock.into()),
         }
@@ -44,6 +45,14 @@ impl Mode {
 
     fn limit(limit: Option<Duration>) -> Self {
         limit.map_or(Mode::Blocking, Mode::Timeout)
+    }
+}
+
+/// Ends when `limit` has passed; a limit beyond the end of time never does.
+async fn after(limit: Duration) {
+    match Instant::now().checked_add(limit) {
+        Some(deadline) => sleep_until(deadline).await,
+        None => core::future::pending().await,
     }
 }
 
@@ -170,7 +179,8 @@ impl<R: Rendezvous> Stream<R> {
         self.writer.set_nonblocking(nonblocking);
     }
 
-    /// See [`ReadHalf::set_timeout`].
+    /// See [`ReadHalf::set_timeout`]. The error of a read that has come to its limit holds a [`Stale`](crate::Stale): the peer is
+    /// still there, paused perhaps, and may be read again. One that is gone is [`ErrorKind::ConnectionReset`].
     pub fn set_read_timeout(&mut self, limit: Option<Duration>) {
         self.reader.set_timeout(limit);
     }
@@ -264,8 +274,13 @@ where
         if let Some(read) = self.inner.try_read(out).map_err(read_error)? {
             return Ok(read);
         }
-        if !matches!(self.mode, Mode::Nonblocking) {
-            return self.mode.wait(self.inner.read(out))?.map_err(read_error);
+        match self.mode {
+            Mode::Blocking => return block_on(self.inner.read(out)).map_err(read_error),
+            Mode::Timeout(limit) => {
+                let read = self.inner.read_before(out, after(limit));
+                return block_on(read).map_err(late_error);
+            }
+            Mode::Nonblocking => {}
         }
         // What has come is taken before the last look, so that whatever comes after it makes the file readable.
         if self.inner.events().acknowledge() {
@@ -319,6 +334,13 @@ fn read_error(error: ReadError) -> io::Error {
         ReadError::PeerDied => ErrorKind::ConnectionReset,
     };
     io::Error::new(kind, error)
+}
+
+fn late_error(error: LateError<ReadError>) -> io::Error {
+    match error {
+        LateError::PeerStale(stale) => io::Error::new(ErrorKind::TimedOut, stale),
+        LateError::Failed(error) => read_error(error),
+    }
 }
 
 fn write_error(error: WriteError) -> io::Error {

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use held::Held;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use vchan_linux::local::{Folder, Meeting};
-use vchan_linux::{ConnectOptions, Layout, Role, Stream};
+use vchan_linux::{ConnectOptions, Layout, Role, Stale, Stream};
 
 /// Far more than anything takes: it makes a hang a failure.
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(60));
@@ -278,4 +279,42 @@ fn a_wait_has_an_end_and_loses_nothing() {
         none.err().map(|error| error.kind()),
         Some(ErrorKind::TimedOut)
     );
+}
+
+/// R13: a process that is stopped has its port and its pages as before. A read with a limit says that it is stale, as often as
+/// it is asked, and reads on once it goes on.
+#[test]
+fn r13_a_stopped_process_is_stale_and_is_read_on() {
+    let _alone = held::alone();
+    for role in ROLES {
+        let place = Place::new();
+        let layout = Layout::for_sizes(4096, 4096).unwrap();
+        let endless = ["--", "sh", "-c", "while sleep 0.01; do echo x; done"];
+        let mut peer = place.peer(role, layout, &endless);
+        let pid = Pid::from_child(&peer);
+        let mut stream = place.join(role, layout).unwrap();
+        for _ in 0..2 {
+            stream.set_read_timeout(PATIENCE);
+            assert!(stream.read(&mut [0; 64]).unwrap() > 0);
+            kill_process(pid, Signal::STOP).unwrap();
+            stream.set_read_timeout(Some(Duration::from_millis(50)));
+            // What was on its way comes first.
+            let error = std::iter::repeat_with(|| stream.read(&mut [0; 64]))
+                .find_map(Result::err)
+                .unwrap();
+            for error in [error, stream.read(&mut [0; 64]).unwrap_err()] {
+                assert_eq!(error.kind(), ErrorKind::TimedOut);
+                assert!(error.get_ref().unwrap().is::<Stale>());
+            }
+            kill_process(pid, Signal::CONT).unwrap();
+        }
+        peer.kill().unwrap();
+        peer.wait().unwrap();
+        stream.set_read_timeout(PATIENCE);
+        let error = std::iter::repeat_with(|| stream.read(&mut [0; 64])).find_map(Result::err);
+        assert_eq!(
+            error.map(|error| error.kind()),
+            Some(ErrorKind::ConnectionReset)
+        );
+    }
 }
