@@ -311,8 +311,15 @@ impl<R: Rendezvous> Link<R> {
     pub(crate) async fn wait(&self, seen: u64, own: (Field, u32)) -> Result<(), Corrupt> {
         let wake = self.events.wait(seen).await;
         self.note_events();
-        if wake == Wake::Heartbeat && self.state() == State::Open {
-            let (field, index) = own;
+        match wake {
+            Wake::Event => Ok(()),
+            Wake::Heartbeat => self.heartbeat(own),
+        }
+    }
+
+    #[cold]
+    fn heartbeat(&self, (field, index): (Field, u32)) -> Result<(), Corrupt> {
+        if self.state() == State::Open {
             // Relaxed: a comparison with our own last store; nothing else depends on it.
             let stands = self.control().load_u32(field.offset(), Ordering::Relaxed);
             if stands != index {

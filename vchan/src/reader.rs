@@ -321,7 +321,8 @@ impl<R: Rendezvous> Reader<R> {
     /// Takes what is ready, as much as fits into `out`; frees it a quarter of the ring at a time, so that the peer
     /// copies in while we copy out.
     fn take(&mut self, out: &mut [u8]) -> usize {
-        let step = self.consumer.size() as usize / 4;
+        // At least a byte: no ring is that small, which the compiler cannot know.
+        let step = (self.consumer.size() as usize / 4).max(1);
         let mut taken = 0;
         for part in out.chunks_mut(step) {
             let ring = self.link.incoming();
