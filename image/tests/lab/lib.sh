@@ -181,10 +181,16 @@ bench() {
   shift
   CONFIG="vif = ['bridge=${BRIDGE:-xenbr0}${VIF:+,$VIF}']" ON_POWEROFF=preserve create "$name" tcp-bench 8 "$*"
 }
+# vchan_bench NAME EXTRA...: boots vchan-bench, which is gone once it has measured.
+vchan_bench() {
+  local name=$1
+  shift
+  create "$name" vchan-bench 2 "$*"
+}
 # bench_line NAME: the line that a measurement has ended with.
 bench_line() {
-  wait_console "$1" '^\{"bench":"tcp",.*\}'
-  grep -a '^{"bench":"tcp"' "$(console "$1")"
+  wait_console "$1" '^\{"bench":"[a-z]+",.*\}'
+  grep -a '^{"bench":' "$(console "$1")" | tr -d '\r'
 }
 # bench_figure NAME KEY: a whole number out of that line.
 bench_figure() { bench_line "$1" | sed -nE "s/.*\"$2\":([0-9]+).*/\1/p"; }

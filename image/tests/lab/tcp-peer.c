@@ -7,32 +7,14 @@
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include "content.h"
 
-// The stream that both sides send: a block of noise over and over, of a length that no two places which could be taken for one
-// another are apart (see apps/bench/src/content.rs). The block, and as much of it again as a run that begins at its end needs.
-enum { PERIOD = 65537, RUN_MAX = 65536 };
-static unsigned char content[PERIOD + RUN_MAX], buffer[RUN_MAX];
+static unsigned char buffer[RUN_MAX];
 static uint64_t sent, received;
 static int check;
-
-static void make_content(void)
-{
-	uint64_t state = 0x2545f4914f6cdd1d;
-	for (size_t index = 0; index < PERIOD; index++) {
-		state ^= state << 13;
-		state ^= state >> 7;
-		state ^= state << 17;
-		content[index] = state >> 56;
-	}
-	memcpy(content + PERIOD, content, RUN_MAX);
-}
 
 static void fail(const char *what)
 {
@@ -43,14 +25,8 @@ static void fail(const char *what)
 // The next `count` bytes of the stream are the first ones in the buffer.
 static void compare(size_t count)
 {
-	const unsigned char *wanted = content + received % PERIOD;
-	if (check && memcmp(buffer, wanted, count) != 0) {
-		size_t at = 0;
-		while (buffer[at] == wanted[at])
-			at++;
-		fprintf(stderr, "byte %llu of the stream is 0x%02x and not 0x%02x\n", (unsigned long long)(received + at), buffer[at], wanted[at]);
-		exit(1);
-	}
+	if (check)
+		check_content(received, buffer, count);
 	received += count;
 }
 
@@ -82,7 +58,7 @@ static void send_message(int connection, uint64_t size)
 {
 	for (uint64_t end = sent + size; sent < end;) {
 		size_t run = end - sent < RUN_MAX ? end - sent : RUN_MAX;
-		send_all(connection, content + sent % PERIOD, run);
+		send_all(connection, content_at(sent), run);
 		sent += run;
 	}
 }

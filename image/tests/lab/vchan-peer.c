@@ -1,15 +1,16 @@
 // A peer on Debian's libxenvchan: an oracle for interoperation.
 //   vchan-peer echo     server DOMID PATH LEFT RIGHT    sends back what comes; prints `N bytes, crc32 HEX`
 //   vchan-peer exchange client DOMID PATH               sends its input, and prints what comes until it is as much
-// Either work goes with either role.
+//   vchan-peer send     client DOMID PATH 0 0 SIZE COUNT    sends so many messages at once each, as the bench programs do, and
+//                                                           closes
+//   vchan-peer ask      client DOMID PATH 0 0 SIZE COUNT    the same, and wants each back before the next one
+//   vchan-peer take     server DOMID PATH LEFT RIGHT        compares what comes with what the bench programs send, to the close
+// Every work goes with either role, and prints `N bytes, ...` at the end.
 // libraries: xenvchan
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 #include <libxenvchan.h>
+#include "content.h"
 
 static uint32_t crc = 0xffffffff;
 static uint64_t received;
@@ -93,22 +94,62 @@ static void exchange(struct libxenvchan *channel)
 	}
 }
 
+// Messages of the bench programs; each is wanted back if `back` is set.
+static void messages(struct libxenvchan *channel, int size, uint64_t count, int back)
+{
+	static uint8_t data[RUN_MAX];
+	uint64_t sent = 0;
+	if (size < 1 || size > RUN_MAX)
+		fail("SIZE is from 1 to 65536");
+	channel->blocking = 1;
+	for (; count > 0; count--, sent += size) {
+		if (libxenvchan_send(channel, content_at(sent), size) != size)
+			fail("the peer closed before it had everything");
+		if (!back)
+			continue;
+		if (libxenvchan_recv(channel, data, size) != size)
+			fail("the peer closed before we had everything back");
+		check_content(sent, data, size);
+	}
+	printf("%llu bytes, %s\n", (unsigned long long)sent, back ? "all back" : "sent");
+}
+
+static void take(struct libxenvchan *channel)
+{
+	static uint8_t data[RUN_MAX];
+	int length;
+	channel->blocking = 1;
+	while ((length = libxenvchan_read(channel, data, sizeof data)) > 0) {
+		check_content(received, data, length);
+		received += length;
+	}
+	printf("%llu bytes, as they should be\n", (unsigned long long)received);
+}
+
 int main(int count, char **word)
 {
 	if (count < 5)
-		fail("vchan-peer echo|exchange server|client DOMID PATH [LEFT RIGHT]");
+		fail("vchan-peer echo|exchange|send|ask|take server|client DOMID PATH [LEFT RIGHT [SIZE COUNT]]");
 	int server = strcmp(word[2], "server") == 0, domain = atoi(word[3]);
 	size_t left = count > 5 ? strtoul(word[5], NULL, 0) : 0;
 	size_t right = count > 6 ? strtoul(word[6], NULL, 0) : 0;
+	int size = count > 7 ? atoi(word[7]) : 64;
+	uint64_t messages_wanted = count > 8 ? strtoull(word[8], NULL, 0) : 1000;
+	const char *work = word[1];
+	make_content();
 	struct libxenvchan *channel = server
 		? libxenvchan_server_init(NULL, domain, word[4], left, right)
 		: join(domain, word[4]);
 	if (!channel)
 		fail("cannot offer a channel");
-	if (strcmp(word[1], "echo") == 0)
+	if (strcmp(work, "echo") == 0)
 		echo(channel);
-	else
+	else if (strcmp(work, "exchange") == 0)
 		exchange(channel);
+	else if (strcmp(work, "take") == 0)
+		take(channel);
+	else
+		messages(channel, size, messages_wanted, strcmp(work, "ask") == 0);
 	libxenvchan_close(channel);
 	return 0;
 }

@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 use core::hint::black_box;
+use core::time::Duration;
 
 use futures_util::future::join;
-use unikernel::time;
 use unikernel::vchan::platform::Rendezvous;
 use unikernel::vchan::{ReadError, Reader, RecvError, SendError, WriteError, Writer};
 
@@ -119,8 +119,11 @@ impl<'a, R: Rendezvous> Exchange<'a, R> {
         Ok(())
     }
 
-    /// All messages; the round trips where they are sent back.
-    pub async fn run(&mut self) -> Result<Option<Histogram>, ExchangeError> {
+    /// All messages; the round trips, by this clock, where they are sent back.
+    pub async fn run(
+        &mut self,
+        now: impl Fn() -> Duration,
+    ) -> Result<Option<Histogram>, ExchangeError> {
         let Load {
             size, count, mode, ..
         } = self.load;
@@ -142,7 +145,7 @@ impl<'a, R: Rendezvous> Exchange<'a, R> {
                 }
                 Ok(None)
             }
-            (Role::Client, Mode::Echo) => self.round_trips().await.map(Some),
+            (Role::Client, Mode::Echo) => self.round_trips(now).await.map(Some),
             (Role::Server, Mode::Echo) => {
                 while self.receiver.received < self.receiver.total {
                     self.send_back().await?;
@@ -152,13 +155,16 @@ impl<'a, R: Rendezvous> Exchange<'a, R> {
         }
     }
 
-    async fn round_trips(&mut self) -> Result<Histogram, ExchangeError> {
+    async fn round_trips(
+        &mut self,
+        now: impl Fn() -> Duration,
+    ) -> Result<Histogram, ExchangeError> {
         let size = self.load.size;
         let room = self.sender.writer.layout();
         let room = room.left_size().min(room.right_size());
         let mut histogram = Histogram::default();
         for _ in 0..self.load.count {
-            let start = time::now();
+            let start = now();
             if size <= u64::from(room) {
                 self.sender.whole_message(size).await?;
                 self.receiver.message(size).await?;
@@ -169,7 +175,7 @@ impl<'a, R: Rendezvous> Exchange<'a, R> {
                 sent?;
                 received?;
             }
-            let took = time::now().saturating_sub(start).as_nanos();
+            let took = now().saturating_sub(start).as_nanos();
             histogram.add(u64::try_from(took).unwrap_or(u64::MAX));
         }
         Ok(histogram)

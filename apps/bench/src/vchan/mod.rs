@@ -1,22 +1,23 @@
 //! `vchan-bench`: both roles, from the channel to the line that says how it went.
 
+mod ending;
 mod exchange;
 pub mod parameters;
+#[cfg(test)]
+mod tests;
 
 use alloc::format;
 use alloc::string::{String, ToString};
-use core::pin::pin;
-use core::time::Duration;
 
 use stage::params::Peer;
-use stage::runner::first;
 use unikernel::host::named_peer;
 use unikernel::rt::Boot;
 use unikernel::vchan::platform::Access;
-use unikernel::vchan::{ConnectOptions, Endpoint, Meeting, OfferOptions, Policy, Reader, Writer};
+use unikernel::vchan::{ConnectOptions, Endpoint, Meeting, OfferOptions, Policy};
 use unikernel::xenstore::Client;
 use unikernel::{events, time};
 
+use self::ending::{PATIENCE, closed, drained};
 use self::exchange::Exchange;
 use self::parameters::{Api, NAME, Task, WIRE};
 use crate::content::Content;
@@ -25,10 +26,6 @@ use crate::report::{Channel, Report};
 use crate::run::{self, Meter};
 
 pub use self::parameters::VchanBench;
-
-/// How long a peer may leave what we wrote unread without taking any of it, and a client that has sent everything may keep the
-/// channel open.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Measures, and ends the domain.
 pub fn main(boot: Boot) -> ! {
@@ -81,6 +78,7 @@ async fn measure(task: &Task, mut endpoint: Endpoint<Meeting>) -> Result<String,
         let counters = stats.counters();
         (counters.events_sent, counters.events_received)
     };
+    let patience = async || time::sleep_until(time::now() + PATIENCE).await;
     endpoint.set_policy(Policy::Batched);
     let (mut reader, mut writer) = endpoint.split();
     let content = Content::default();
@@ -90,11 +88,14 @@ async fn measure(task: &Task, mut endpoint: Endpoint<Meeting>) -> Result<String,
         exchange.begun().await.map_err(|error| error.to_string())?;
     }
     let meter = Meter::start(events());
-    let round_trips = exchange.run().await.map_err(|error| error.to_string())?;
-    drained(&mut writer).await?;
+    let round_trips = exchange
+        .run(time::now)
+        .await
+        .map_err(|error| error.to_string())?;
+    drained(&mut writer, patience).await?;
     let spent = meter.stop(events());
     if load.role == Role::Server {
-        closed(&mut reader, load.check).await?;
+        closed(&mut reader, load.check, patience).await?;
     }
     writer.close();
     let counters = stats.counters();
@@ -118,48 +119,4 @@ async fn measure(task: &Task, mut endpoint: Endpoint<Meeting>) -> Result<String,
         }),
     };
     Ok(report.to_string())
-}
-
-/// Waits until the peer has read everything.
-async fn drained(writer: &mut Writer<Meeting>) -> Result<(), String> {
-    loop {
-        let before = writer.unread();
-        let patience = time::sleep_until(time::now() + PATIENCE);
-        let outcome = first(pin!(writer.drained()), pin!(patience)).await;
-        match outcome {
-            Some(Ok(())) => return Ok(()),
-            Some(Err(error)) => return Err(format!("{} bytes unread: {error}", writer.unread())),
-            None if writer.unread() < before => {}
-            None => {
-                return Err(format!(
-                    "the peer has left {} bytes unread for {} s; closing",
-                    writer.unread(),
-                    PATIENCE.as_secs()
-                ));
-            }
-        }
-    }
-}
-
-/// Waits until the client, which is first to know that all is done, has closed the channel.
-async fn closed(reader: &mut Reader<Meeting>, check: bool) -> Result<(), String> {
-    let patience = time::sleep_until(time::now() + PATIENCE);
-    match first(pin!(reader.peek(1)), pin!(patience)).await {
-        Some(Ok(more)) if check && !more.slice().is_empty() => {
-            Err("more bytes came than were asked for".into())
-        }
-        Some(Ok(_)) => Ok(()),
-        // Everything has come before.
-        Some(Err(error)) => {
-            log::warn!("after the last message: {error}");
-            Ok(())
-        }
-        None => {
-            log::warn!(
-                "the client has not closed the channel {} s after its last message; closing",
-                PATIENCE.as_secs()
-            );
-            Ok(())
-        }
-    }
 }
