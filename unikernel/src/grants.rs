@@ -8,6 +8,7 @@ use core::sync::atomic::Ordering;
 
 use spin::Mutex;
 
+use self::quarantine::{Offered, Quarantine};
 use crate::hypercall::{self, XenErrno};
 use crate::memory::{Frames, Mfn, NoMemory, Pages, Shared, machine};
 use crate::xen_abi::{
@@ -15,6 +16,8 @@ use crate::xen_abi::{
     GRANT_ENTRIES_PER_FRAME, GTF_PERMIT_ACCESS, GTF_READING, GTF_READONLY, GTF_WRITING, PAGE_SIZE,
     gnttab_map_grant_ref, gnttab_unmap_grant_ref,
 };
+
+mod quarantine;
 
 /// Xen's default limit for a domain's table; `max_grant_frames` in the domain's config may set a lower one.
 const FRAMES_MAX: usize = 64;
@@ -110,16 +113,7 @@ impl References {
 struct Table {
     frames: Vec<Shared>,
     references: References,
-    /// Pages that a peer still maps: neither they nor their references may be used until it lets go. It has room for `offers`
-    /// more, so that to give one up needs no memory.
-    quarantine: Vec<Offered>,
-    /// How many [`Granted`] there are.
-    offers: usize,
-}
-
-struct Offered {
-    pages: Frames,
-    references: Vec<u32>,
+    quarantine: Quarantine<Frames>,
 }
 
 static TABLE: Mutex<Table> = Mutex::new(Table {
@@ -128,8 +122,7 @@ static TABLE: Mutex<Table> = Mutex::new(Table {
         free: Vec::new(),
         entries: 0,
     },
-    quarantine: Vec::new(),
-    offers: 0,
+    quarantine: Quarantine::new(),
 });
 
 impl Table {
@@ -166,24 +159,19 @@ impl Table {
     }
 }
 
-impl Offered {
-    /// Ends what can be ended; whether the peer still maps some of it.
-    fn remains(&mut self, frames: &[Shared], free: &mut References) -> bool {
-        self.references.retain(|&reference| {
-            let done = end(frames, reference);
-            if done {
-                free.free.push(reference);
-            }
-            !done
-        });
-        !self.references.is_empty()
-    }
-}
-
 /// The frame of a reference, and the byte offset of its entry.
 fn entry(frames: &[Shared], reference: u32) -> (&Shared, usize) {
     let frame = &frames[(reference / GRANT_ENTRIES_PER_FRAME) as usize];
     (frame, (reference % GRANT_ENTRIES_PER_FRAME) as usize * 8)
+}
+
+/// Makes the entry invalid and its reference free; `false` while the peer has the page mapped.
+fn end_and_free(frames: &[Shared], references: &mut References, reference: u32) -> bool {
+    let done = end(frames, reference);
+    if done {
+        references.free.push(reference);
+    }
+    done
 }
 
 /// Makes the entry invalid; `false` while the peer has the page mapped.
@@ -209,7 +197,7 @@ fn end(frames: &[Shared], reference: u32) -> bool {
 /// lets go.
 pub struct Granted {
     // An option, so that drop can hand it on.
-    offered: Option<Offered>,
+    offered: Option<Offered<Frames>>,
     shared: Shared,
     /// The peer may not write.
     read_only: bool,
@@ -234,9 +222,7 @@ impl Granted {
         references.try_reserve_exact(count)?;
         let mut table = TABLE.lock();
         table.reserve(count)?;
-        let offers = table.offers + 1;
-        table.quarantine.try_reserve(offers)?;
-        table.offers = offers;
+        table.quarantine.reserve()?;
         let at = table.references.free.len() - count;
         references.extend(table.references.free.drain(at..));
         for (&reference, mfn) in references.iter().zip(pages.mfns()) {
@@ -244,7 +230,7 @@ impl Granted {
         }
         Ok(Self {
             shared: pages.shared(),
-            offered: Some(Offered { pages, references }),
+            offered: Some(Offered::new(peer, pages, references)),
             read_only,
         })
     }
@@ -277,27 +263,47 @@ impl Granted {
 
 impl Drop for Granted {
     fn drop(&mut self) {
-        let Some(mut offered) = self.offered.take() else {
+        let Some(offered) = self.offered.take() else {
             return;
         };
-        let mut table = TABLE.lock();
-        let table = &mut *table;
-        table.offers -= 1;
-        if offered.remains(&table.frames, &mut table.references) {
-            table.quarantine.push(offered);
-        }
+        let Table {
+            frames,
+            references,
+            quarantine,
+        } = &mut *TABLE.lock();
+        quarantine.give_up(offered, |reference| {
+            end_and_free(frames, references, reference)
+        });
     }
 }
 
-/// Tries again to end what peers still mapped; how many pages they still do.
+/// Tries again to end what peers still mapped; how many pages they still do. A peer that goes on mapping them is told of once.
 pub fn release_quarantined() -> usize {
-    let mut table = TABLE.lock();
-    let table = &mut *table;
-    table
-        .quarantine
-        .retain_mut(|offered| offered.remains(&table.frames, &mut table.references));
-    let kept = table.quarantine.iter();
-    kept.map(|offered| offered.pages.count()).sum()
+    let (alarm, left) = {
+        let Table {
+            frames,
+            references,
+            quarantine,
+        } = &mut *TABLE.lock();
+        let alarm = quarantine.retry(
+            |reference| end_and_free(frames, references, reference),
+            Frames::count,
+        );
+        (alarm, quarantine.kept().map(Frames::count).sum())
+    };
+    if let Some(alarm) = alarm {
+        log::warn!(
+            "domain {} still maps {} pages that were given up; they stay out of use until it lets go or ends",
+            alarm.peer,
+            alarm.pages
+        );
+    }
+    left
+}
+
+/// How many times a peer still mapped pages when they were given up.
+pub fn quarantined_ever() -> u64 {
+    TABLE.lock().quarantine.ever()
 }
 
 /// Pages of a peer, mapped in a row. Unmapped when dropped.
@@ -388,6 +394,8 @@ const _: () = assert!(PAGE_SIZE == GRANT_ENTRIES_PER_FRAME as usize * 8);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::format;
+    use std::string::ToString;
 
     /// Has `map_page` try with what `call` does at the n-th try; how often it tried, and what came of it.
     fn tried(call: impl Fn(usize) -> Result<i16, XenErrno>) -> (usize, Result<u32, GrantError>) {
@@ -417,6 +425,39 @@ mod tests {
             }
         };
         assert_eq!(tried(refused), (2, Err(GrantError::Xen(XenErrno::ESRCH))));
+    }
+
+    /// R21: an entry that Xen marks as in use stays valid, whichever way the peer uses it.
+    #[test]
+    fn r21_a_grant_in_use_does_not_end() {
+        let frames = [Shared::leaked(1)];
+        let mut references = References::default();
+        for used in [GTF_READING, GTF_WRITING, GTF_READING | GTF_WRITING] {
+            let flags = GTF_PERMIT_ACCESS | used;
+            frames[0].store_u16(9 * 8, flags, Ordering::Relaxed);
+            assert!(!end_and_free(&frames, &mut references, 9));
+            assert_eq!(frames[0].load_u16(9 * 8, Ordering::Relaxed), flags);
+            assert_eq!(references.free, []);
+        }
+        frames[0].store_u16(9 * 8, GTF_PERMIT_ACCESS, Ordering::Relaxed);
+        assert!(end_and_free(&frames, &mut references, 9));
+        assert_eq!(frames[0].load_u16(9 * 8, Ordering::Relaxed), 0);
+        assert_eq!(references.free, [9]);
+    }
+
+    /// R20: every answer that `grant_table.h` knows.
+    #[test]
+    fn r20_every_status_of_a_mapping_is_an_error_that_is_named() {
+        for status in -13..0 {
+            let expected = match status {
+                GNTST_EAGAIN => TRIES,
+                _ => 1,
+            };
+            let error = GrantError::Peer(status);
+            assert_eq!(tried(|_| Ok(status)), (expected, Err(error)));
+            let said = error.to_string();
+            assert!(said.contains("the peer's page") && said.contains(&format!("GNTST {status})")));
+        }
     }
 
     #[test]

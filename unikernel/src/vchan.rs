@@ -15,7 +15,7 @@ use ::vchan::platform::{Access, EventChannel, Keys, Rendezvous, SharedMemory, Wa
 use stage::runner::first;
 
 use crate::events::{Port, PortError};
-use crate::grants::{GrantError, Granted, Mapped};
+use crate::grants::{self, GrantError, Granted, Mapped};
 use crate::hypercall;
 use crate::memory::Shared;
 use crate::time::{self, Waiting};
@@ -225,7 +225,11 @@ impl EventChannel for Port {
         let heartbeat = pin!(time::sleep_until(time::now() + HEARTBEAT));
         match first(event, heartbeat).await {
             Some(()) => Wake::Event,
-            None => Wake::Heartbeat,
+            None => {
+                // What an earlier peer has kept may be free by now.
+                grants::release_quarantined();
+                Wake::Heartbeat
+            }
         }
     }
 
@@ -362,3 +366,6 @@ impl Meeting {
             }))
     }
 }
+
+#[cfg(test)]
+mod tests;
