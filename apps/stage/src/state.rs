@@ -26,7 +26,8 @@ pub enum State {
     Waiting(Awaited),
     /// Every edge is connected.
     Running,
-    /// The writer of this edge went away without its end of stream; a new one is awaited.
+    /// The writer of this edge went away without its end of stream, and a new one is awaited; or it is there and has
+    /// said nothing for as long as the edge allows.
     Stale(EdgeName),
     /// Ended in order.
     Done,

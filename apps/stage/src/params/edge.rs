@@ -1,8 +1,9 @@
-//! Edges: the parameters `in.EDGE=PEER[,ring=SIZE]` and `out.EDGE=PEER[,ring=SIZE]`.
+//! Edges: the parameters `in.EDGE=PEER[,ring=SIZE][,stale=SPAN]` and `out.EDGE=PEER[,ring=SIZE]`.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
 use core::fmt;
+use core::time::Duration;
 
 use super::kind::{FromParam, Size};
 use super::{ParamError, ParamProblem};
@@ -122,44 +123,69 @@ pub struct Edge {
     /// powers is rounded up. It is the server's, the reading side's, to choose: at an output it only
     /// sizes our buffers.
     pub ring: u32,
+    /// At an input: how long its writer may say nothing before the stage is `stale EDGE`; for ever if
+    /// not given. A writer that is paused, or hangs, is seen by nothing else.
+    pub stale: Option<Duration>,
 }
 
 impl Edge {
-    pub(super) const EXPECTED: &'static str =
-        "PEER[,ring=SIZE]: PEER a domain id from 0 to 32751 or ?, SIZE from 1K to 1M";
+    pub(super) const EXPECTED: &'static str = "PEER[,ring=SIZE][,stale=SPAN]: PEER a domain id from 0 to 32751 or ?, SIZE from 1K to 1M, SPAN of an input alone, such as 30s";
 
     pub(super) fn parse(direction: Direction, name: &str, value: &str) -> Result<Self, ParamError> {
         let key = || format!("{direction}.{name}");
         let Some(name) = EdgeName::new(name) else {
             return Err(ParamProblem::EdgeName { key: key() }.into());
         };
-        let (peer, ring) = Self::parse_value(value).ok_or_else(|| ParamProblem::BadValue {
-            key: key(),
-            value: value.to_owned(),
-            expected: Self::EXPECTED.to_owned(),
-        })?;
+        let (peer, options) = Self::parse_value(value)
+            .filter(|(_, options)| direction == Direction::In || options.stale.is_none())
+            .ok_or_else(|| ParamProblem::BadValue {
+                key: key(),
+                value: value.to_owned(),
+                expected: Self::EXPECTED.to_owned(),
+            })?;
         Ok(Self {
             direction,
             name,
             peer,
-            ring,
+            ring: options.ring.unwrap_or(DEFAULT_RING),
+            stale: options.stale,
         })
     }
 
-    pub(super) fn parse_value(value: &str) -> Option<(Peer, u32)> {
-        let (peer, ring) = match value.split_once(',') {
-            Some((peer, option)) => (peer, ring(option.strip_prefix("ring=")?)?),
-            None => (value, DEFAULT_RING),
-        };
-        let peer = match peer {
+    pub(super) fn parse_value(value: &str) -> Option<(Peer, Options)> {
+        let mut words = value.split(',');
+        let peer = match words.next()? {
             "?" => Peer::Ask,
             domain => {
                 let domain = u16::try_from(u64::from_param(domain)?).ok()?;
                 Peer::Domain(Some(domain).filter(|d| *d <= MAX_DOMAIN)?)
             }
         };
-        Some((peer, ring))
+        let mut options = Options::default();
+        for word in words {
+            let given_twice = match word.split_once('=')? {
+                ("ring", size) => options.ring.replace(ring(size)?).is_some(),
+                ("stale", span) => options.stale.replace(stale(span)?).is_some(),
+                _ => return None,
+            };
+            if given_twice {
+                return None;
+            }
+        }
+        Some((peer, options))
     }
+}
+
+/// What stands after the peer.
+#[derive(Debug, Default)]
+pub(super) struct Options {
+    ring: Option<u32>,
+    stale: Option<Duration>,
+}
+
+/// A span in which something must come: no span is none.
+fn stale(text: &str) -> Option<Duration> {
+    Duration::from_param(text).filter(|span| !span.is_zero())
 }
 
 /// A ring's size, rounded up to the next power of two.

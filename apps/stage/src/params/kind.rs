@@ -26,7 +26,7 @@ pub enum Kind {
     Time,
     /// One of these words.
     Choice(&'static [&'static str]),
-    /// An edge: `PEER[,ring=SIZE]`.
+    /// An edge: `PEER[,ring=SIZE]`, and for an input `[,stale=SPAN]`.
     Edge,
     /// An address: `dhcp` or `A.B.C.D/N[,gw=A.B.C.D][,dns=A.B.C.D]`; read by the network.
     Network,

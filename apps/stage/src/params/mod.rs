@@ -99,7 +99,7 @@ pub const COMMON: &[Parameter] = &[
         "in.EDGE",
         Kind::Edge,
         "",
-        "input edge: PEER[,ring=SIZE], PEER a domain id or ?",
+        "input edge: PEER[,ring=SIZE][,stale=SPAN], PEER a domain id or ?",
     ),
     Parameter::new(
         "out.EDGE",

@@ -149,6 +149,27 @@ fn edges_are_read() {
 }
 
 #[test]
+fn an_input_may_say_how_long_silence_is_too_long() {
+    let text = "in.a=5,stale=30s in.b=?,stale=500ms,ring=1M in.c=?,ring=1M,stale=7d in.d=?";
+    let inputs = parse(text).unwrap().edges(Direction::In).unwrap();
+    let seen: Vec<_> = inputs.iter().map(|edge| (edge.stale, edge.ring)).collect();
+    let span = |millis| Some(Duration::from_millis(millis));
+    assert_eq!(
+        seen,
+        [
+            (span(30_000), DEFAULT_RING),
+            (span(500), MAX_RING),
+            (span(7 * 86_400_000), MAX_RING),
+            (None, DEFAULT_RING),
+        ]
+    );
+    // It is the reader who waits.
+    let outputs = parse("out.a=5,stale=30s").unwrap().edges(Direction::Out);
+    let error = outputs.unwrap_err();
+    assert!(matches!(error.problem(), ParamProblem::BadValue { .. }));
+}
+
+#[test]
 fn wrong_edges_are_refused() {
     for value in [
         "",
@@ -163,6 +184,11 @@ fn wrong_edges_are_refused() {
         "5,x=1",
         "? ",
         "5,ring=4K,ring=4K",
+        "5,stale=",
+        "5,stale=0",
+        "5,stale=5",
+        "5,stale=5s,stale=6s",
+        "stale=5s,5",
     ] {
         let text = format!("in.a=\"{value}\"");
         let error = parse(&text).unwrap_err();

@@ -107,7 +107,13 @@ impl<'a, S: Stage, H: Host> Input<'a, S, H> {
                 Err(error) => return self.refuse(&error),
             };
             let stopping = board.changed.until(|| board.phase() != Phase::Running);
-            let Some(count) = first(pin!(reader.read(space)), pin!(stopping)).await else {
+            let silence = Silence {
+                board,
+                index: self.index,
+                edge: self.edge,
+            };
+            let reading = silence.watch(reader.read(space));
+            let Some(count) = first(pin!(reading), pin!(stopping)).await else {
                 return Ending::Done;
             };
             board.count_events(self.index, events_before, reader.events());
@@ -169,6 +175,35 @@ impl<'a, S: Stage, H: Host> Input<'a, S, H> {
                 }
             }
         }
+    }
+}
+
+/// What becomes of an edge whose writer is there and says nothing.
+struct Silence<'a, 'b, H> {
+    board: &'b Board<'a, H>,
+    index: usize,
+    edge: &'a Edge,
+}
+
+impl<H: Host> Silence<'_, '_, H> {
+    /// The output of `read`. The edge is stale from when its time has passed until then.
+    async fn watch<T>(&self, read: impl Future<Output = T>) -> T {
+        let Some(span) = self.edge.stale else {
+            return read.await;
+        };
+        let mut read = pin!(read);
+        let deadline = self.board.host.sleep_until(self.board.host.now() + span);
+        if let Some(output) = first(read.as_mut(), pin!(deadline)).await {
+            return output;
+        }
+        self.board.set_link(self.index, Link::Stale);
+        log::warn!(
+            "in.{}: its writer has said nothing for {span:?}; still reading",
+            self.edge.name
+        );
+        let output = read.await;
+        self.board.set_link(self.index, Link::Connected);
+        output
     }
 }
 

@@ -315,6 +315,39 @@ fn a_lost_writer_makes_the_edge_stale_and_its_half_pack_is_dropped() {
     assert_eq!(host.state(), Some(State::Done));
 }
 
+/// R13: a writer that is there and says nothing makes the edge stale after the time that the edge gives it, and is read on as
+/// if nothing had been, half a pack included.
+#[test]
+fn r13_a_silent_writer_makes_the_edge_stale_and_is_read_on() {
+    let network = Network::new();
+    let host = MemoryHost::new(&network);
+    let writer = async {
+        let mut writer = network.open_output("a").await;
+        let all = packs(0..30);
+        let (begin, rest) = all.split_at(all.len() - 3);
+        writer.write_all(begin).await.unwrap();
+        let mut now = network.now();
+        network.sleep_until(now + Duration::from_secs(4)).await;
+        assert_eq!(host.state(), Some(State::Running));
+        network.sleep_until(now + Duration::from_secs(6)).await;
+        assert_eq!(host.state(), Some(State::Stale(edge("a"))));
+        writer.write_all(rest).await.unwrap();
+        writer.drained().await;
+        now = network.now();
+        network.sleep_until(now + Duration::from_secs(1)).await;
+        assert_eq!(host.state(), Some(State::Running));
+        writer.write_all(&[END_OF_STREAM]).await.unwrap();
+        writer.drained().await;
+    };
+    let (counters, ()) = network
+        .block_on(join(stage::<Relay>(&host, "in.a=1,stale=5s"), writer))
+        .unwrap();
+    let counters = input(&counters, "a");
+    assert_eq!((counters.readings, counters.lost), (30, 0));
+    assert_eq!((counters.half_packs, counters.reconnects), (0, 0));
+    assert_eq!(host.state(), Some(State::Done));
+}
+
 #[test]
 fn a_new_writer_counts_from_its_own_start() {
     let network = Network::new();
