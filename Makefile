@@ -41,9 +41,11 @@ dist: images
 
 soak: tools
 	PROPTEST_CASES=$(PROPTEST_CASES) $(CARGO) test --profile soak --workspace
-	cd unikernel && if $(CARGO) fuzz --version >/dev/null 2>&1; then \
-	  for target in $$($(CARGO) fuzz list); do \
-	    $(CARGO) fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=2000 || exit 1; \
+	if $(CARGO) fuzz --version >/dev/null 2>&1; then \
+	  for folder in vchan unikernel; do \
+	    for target in $$(cd $$folder && $(CARGO) fuzz list); do \
+	      (cd $$folder && $(CARGO) fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=2000) || exit 1; \
+	    done; \
 	  done; \
 	else echo 'SKIPPED: cargo-fuzz is not installed (cargo install cargo-fuzz)'; fi
 	$(GRANTFLOW) images

@@ -37,7 +37,7 @@ pub(crate) enum Peer {
     Closed,
 }
 
-/// Our own side of the channel. Leaves `Open` once and for all.
+/// Our own side of the channel. Leaves `Open` once and for all; only `PeerDied` may yet become `Corrupt`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Open,
@@ -201,12 +201,12 @@ impl<R: Rendezvous> Link<R> {
         State::decode(self.state.load(Ordering::Relaxed))
     }
 
-    /// Leaves `Open` for `state`, once. The other half of the endpoint is woken to see it.
-    fn leave(&self, state: State) -> bool {
+    /// Leaves `from` for `state`, once. The other half of the endpoint is woken to see it.
+    fn leave(&self, from: State, state: State) -> bool {
         let first = self
             .state
             .compare_exchange(
-                State::OPEN,
+                from.encode(),
                 state.encode(),
                 Ordering::Relaxed,
                 Ordering::Relaxed,
@@ -220,7 +220,7 @@ impl<R: Rendezvous> Link<R> {
 
     /// Tells the peer that we are gone. Without effect after the first time, and after the channel broke.
     pub(crate) fn close(&self) {
-        if self.leave(State::Closed) {
+        if self.leave(State::Open, State::Closed) {
             self.hang_up();
         }
     }
@@ -229,7 +229,9 @@ impl<R: Rendezvous> Link<R> {
     /// pass on.
     pub(crate) fn corrupt(&self, field: Field, claimed: u32) -> Corrupt {
         let blame = Corrupt { field, claimed };
-        if self.leave(State::Corrupt(blame)) {
+        let state = State::Corrupt(blame);
+        // What a dead peer has left can be broken as well, and is not read any further either.
+        if self.leave(State::Open, state) || self.leave(State::PeerDied, state) {
             self.stats.violated();
             self.hang_up();
         }
@@ -340,7 +342,7 @@ impl<R: Rendezvous> Link<R> {
         // A client binds its port before it says open, so only an unbound port seen *after* that is a lost one; and a
         // peer that closes says so before it lets go of its port, so the live byte has the last word.
         if self.peer()? == Peer::Open && !self.events.peer_bound() && self.peer()? == Peer::Open {
-            self.leave(State::PeerDied);
+            self.leave(State::Open, State::PeerDied);
         }
         Ok(())
     }

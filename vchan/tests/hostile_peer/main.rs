@@ -1,24 +1,25 @@
 //! A peer that may do anything: here every load from shared memory returns whatever it likes. Whatever that is, our
 //! side does not panic, stays within its rings, does a bounded amount of work, and decides each thing on one load.
 
+mod attack;
 #[path = "../common/mod.rs"]
 mod common;
+mod fuzz;
 mod lend;
 mod platform;
 
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
-use common::now;
+use attack::{Op, attack};
+use common::pair;
 use platform::{Hostile, Meeting, Memory, honest_offer};
 use proptest::prelude::*;
-use vchan::in_process::block_on;
+use vchan::in_process::{Host, block_on};
 use vchan::interface::*;
-use vchan::platform::Access;
+use vchan::platform::{Access, EventChannel, Rendezvous, SharedMemory};
 use vchan::ring::{Consumer, Geometry, Producer};
-use vchan::{
-    ConnectError, ConnectOptions, Endpoint, OfferOptions, Policy, ReadError, RecvError, SendError,
-    WriteError,
-};
+use vchan::{ConnectError, ConnectOptions, Endpoint, OfferOptions, ReadError, WriteError};
 
 #[test]
 fn a_client_loads_each_field_of_an_offer_once() {
@@ -81,6 +82,7 @@ fn exactly_the_possible_indexes_are_accepted() {
                 let peer = Hostile::new(move |_| claimed);
                 let memory = Memory {
                     peer: Rc::clone(&peer),
+                    number: 0,
                     bulk: 0..=SIZE as usize,
                     bytes: None,
                 };
@@ -119,29 +121,6 @@ fn exactly_the_possible_indexes_are_accepted() {
     }
 }
 
-/// Polls once.
-fn polled<F: Future>(future: F) -> Option<F::Output> {
-    block_on(now(future))
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Op {
-    TryRead(usize),
-    TryWrite(usize),
-    Read(usize),
-    Write(usize),
-    Drained,
-    Look,
-    TrySend(usize),
-    TryRecv(usize),
-    Send(usize),
-    Recv(usize),
-    Reserve(usize, usize),
-    Peek(usize, usize),
-    Publish,
-    Batch(bool),
-}
-
 fn op() -> impl Strategy<Value = Op> {
     let len = prop_oneof![0..4usize, 1020..1030usize, 4090..4100usize];
     prop_oneof![
@@ -172,166 +151,29 @@ fn claim() -> impl Strategy<Value = u32> {
     ]
 }
 
-/// Whether an error blames the peer.
-trait Blames {
-    fn blames(&self) -> bool;
-}
-
-impl Blames for ReadError {
-    fn blames(&self) -> bool {
-        matches!(self, ReadError::PeerCorrupt(_))
+/// A peer dies, and what it has left cannot be: nothing more is read, also of what it had left in good order.
+#[test]
+fn what_a_dead_peer_has_left_broken_is_not_read() {
+    let host = Host::new();
+    let meeting = host.meeting("edge");
+    {
+        let (mut server, mut client) = block_on(pair(&meeting, &meeting, OfferOptions::default()));
+        assert_eq!(client.try_write(b"in order"), Ok(8));
+        assert_eq!(server.try_read(&mut [0; 4]), Ok(Some(4)));
+        host.sever(client.writer().events().port());
+        assert_eq!(server.reader().look_for_peer(), Ok(()));
+        let ring_ref = block_on(meeting.keys()).unwrap().ring_ref;
+        let ring_ref = vchan::keys::parse(&ring_ref).unwrap();
+        let page = meeting.map_ring(&[ring_ref], Access::ReadWrite).unwrap();
+        page.store_u32(LEFT_PROD, 5000, Ordering::Relaxed);
+        for _ in 0..2 {
+            let read = server.try_read(&mut [0; 8]);
+            assert!(matches!(read, Err(ReadError::PeerCorrupt(_))), "{read:?}");
+        }
+        let read = server.try_read(&mut [0; 2]);
+        assert!(matches!(read, Err(ReadError::PeerCorrupt(_))), "{read:?}");
     }
-}
-
-impl Blames for WriteError {
-    fn blames(&self) -> bool {
-        matches!(self, WriteError::PeerCorrupt(_))
-    }
-}
-
-impl Blames for SendError {
-    fn blames(&self) -> bool {
-        matches!(self, SendError::Write(error) if error.blames())
-    }
-}
-
-impl Blames for RecvError {
-    fn blames(&self) -> bool {
-        matches!(self, RecvError::Read(error) if error.blames())
-    }
-}
-
-/// What came of one operation: how many bytes it moved, if any.
-fn outcome<E: Blames>(result: Option<Result<usize, E>>, broken: &mut bool) -> usize {
-    match result {
-        Some(Ok(moved)) => moved,
-        Some(Err(error)) => {
-            *broken |= error.blames();
-            0
-        }
-        None => 0,
-    }
-}
-
-/// Runs one operation and checks how often each field was loaded: once per decision.
-fn attack(end: &mut Endpoint<Meeting>, op: Op, peer: &Hostile, broken: &mut bool) {
-    let mut buffer = vec![0; 8192];
-    peer.take_loads();
-    // One look at the ring: its index, the live byte where there is not enough, and the index again where that says
-    // that no more will come. A waiting call that is polled once looks before and after it asked, and when it moves.
-    let mut looks = 1;
-    // Showing what is held back, on the way or at the end.
-    let mut tells = 2;
-    let (moved, most) = match op {
-        Op::TryRead(len) => (
-            outcome(end.try_read(&mut buffer[..len]).transpose(), broken),
-            len,
-        ),
-        Op::TryWrite(len) => (outcome(Some(end.try_write(&buffer[..len])), broken), len),
-        Op::Read(len) => {
-            looks = 3;
-            let read = polled(end.reader().read(&mut buffer[..len]));
-            (outcome(read, broken), len)
-        }
-        Op::Write(len) => {
-            looks = 3;
-            let written = polled(end.writer().write(&buffer[..len]));
-            (outcome(written, broken), len)
-        }
-        Op::TrySend(len) => {
-            let sent = end.writer().try_send(&buffer[..len]);
-            (
-                outcome(Some(sent.map(|sent| usize::from(sent) * len)), broken),
-                len,
-            )
-        }
-        Op::TryRecv(len) => {
-            let received = end.reader().try_recv(&mut buffer[..len]);
-            (outcome(received.transpose(), broken), len)
-        }
-        Op::Send(len) => {
-            looks = 3;
-            let sent = polled(end.writer().send(&buffer[..len]));
-            (outcome(sent.map(|sent| sent.map(|()| len)), broken), len)
-        }
-        Op::Recv(len) => {
-            looks = 3;
-            let received = polled(end.reader().recv(&mut buffer[..len]));
-            (outcome(received, broken), len)
-        }
-        Op::Reserve(len, kept) => {
-            looks = 2;
-            let made = match end.writer().try_reserve(len) {
-                Ok(Some(mut reserved)) => {
-                    reserved.slice().copy_from(0, &buffer[..len]);
-                    reserved
-                        .commit(kept)
-                        .map(|()| kept.min(len))
-                        .map_err(SendError::from)
-                }
-                Ok(None) => Ok(0),
-                Err(error) => Err(error),
-            };
-            (outcome(Some(made), broken), len)
-        }
-        Op::Peek(least, kept) => {
-            let seen = match end.reader().try_peek(least) {
-                Ok(Some(lent)) => {
-                    let slice = lent.slice();
-                    let len = slice.len();
-                    slice.copy_to(0, &mut buffer[..len]);
-                    for at in 0..len.min(4) {
-                        slice.load_u8(at);
-                    }
-                    lent.consume(kept);
-                    Ok(len.min(kept))
-                }
-                Ok(None) => Ok(0),
-                Err(error) => Err(error),
-            };
-            (outcome(Some(seen), broken), 8192)
-        }
-        Op::Publish => {
-            end.reader().free();
-            (outcome(Some(end.writer().publish().map(|()| 0)), broken), 0)
-        }
-        Op::Batch(batched) => {
-            end.set_policy(if batched {
-                Policy::Batched
-            } else {
-                Policy::Eager
-            });
-            (0, 0)
-        }
-        Op::Drained => {
-            looks = 2;
-            let drained = polled(end.drained()).map(|drained| drained.map(|()| 0));
-            (outcome(drained, broken), 0)
-        }
-        Op::Look => {
-            looks = 2;
-            *broken |= end.reader().look_for_peer().is_err();
-            (0, 0)
-        }
-    };
-    assert!(moved <= most, "{op:?} moved {moved}");
-    // What is long moves a quarter of the ring at a time, of which there are four, besides what was held back.
-    if !matches!(op, Op::TrySend(_) | Op::Send(_)) && most > 1 {
-        tells = 6;
-    }
-    for (field, count) in peer.take_loads() {
-        let allowed = match field {
-            LEFT_PROD | LEFT_CONS | RIGHT_PROD | RIGHT_CONS => 2 * looks,
-            CLI_LIVE | SRV_LIVE => looks + tells,
-            // The look at the peer's request and the atomic that takes it; our own request once.
-            CLI_NOTIFY | SRV_NOTIFY => 2 * tells,
-            _ => 0,
-        };
-        assert!(
-            count <= allowed,
-            "{op:?}: field {field} loaded {count} times, {allowed} allowed"
-        );
-    }
+    host.assert_clean();
 }
 
 proptest! {
@@ -369,7 +211,7 @@ proptest! {
         let mut broken = false;
         for op in ops {
             let was_broken = broken;
-            attack(&mut end, op, &peer, &mut broken);
+            attack(&mut end, op, 1, &peer, &mut broken);
             prop_assert!(broken || !was_broken);
         }
         if broken {
@@ -402,5 +244,15 @@ proptest! {
         let joined = block_on(Endpoint::connect(&Meeting(Rc::clone(&peer)), ConnectOptions { accept_used }));
         prop_assert!(peer.take_loads().values().all(|&count| count == 1));
         drop(joined);
+    }
+
+    #[test]
+    fn a_liar_is_told_and_gets_nothing(data in proptest::collection::vec(any::<u8>(), 0..400)) {
+        fuzz::peer(&data);
+    }
+
+    #[test]
+    fn no_offer_that_a_fuzzer_makes_harms_a_client(data in proptest::collection::vec(any::<u8>(), 0..600)) {
+        fuzz::offer(&data);
     }
 }

@@ -12,32 +12,65 @@ use std::task::Poll;
 use vchan::interface::*;
 use vchan::platform::{Access, EventChannel, Keys, Rendezvous, SharedMemory, Wake};
 
-/// What the peer answers to a load of the field at an offset.
-pub type Answer = dyn FnMut(usize) -> u32;
+/// What a test plays: it answers each load, and may watch what we do. A closure answers only.
+pub trait Peer {
+    /// What a load of the field at this offset of the control page returns.
+    fn load(&mut self, offset: usize) -> u32;
+    /// We have stored a field of the control page.
+    fn stored(&mut self, _offset: usize, _value: u32) {}
+    /// We have copied out of a memory: 0 is the control page, others count up as they were made.
+    fn copied_out(&mut self, _memory: usize, _offset: usize, _len: usize) {}
+    /// We have copied into it.
+    fn copied_in(&mut self, _memory: usize, _offset: usize, _len: usize) {}
+    /// Whether our port is bound.
+    fn bound(&mut self) -> bool {
+        true
+    }
+}
+
+impl<F: FnMut(usize) -> u32> Peer for F {
+    fn load(&mut self, offset: usize) -> u32 {
+        self(offset)
+    }
+}
 
 pub struct Hostile {
-    answer: RefCell<Box<Answer>>,
+    peer: RefCell<Box<dyn Peer>>,
     /// How often each field was loaded, read-modify-writes included, since last asked.
     loads: RefCell<HashMap<usize, usize>>,
     /// How the rings were mapped: pages and access.
     pub mapped: RefCell<Vec<(usize, Access)>>,
+    /// The references that they were mapped by.
+    pub refs: RefCell<Vec<u32>>,
     /// The same of the rings that were granted.
     pub shared: RefCell<Vec<(usize, Access)>>,
+    /// What stands in the store.
+    pub keys: RefCell<Keys<Vec<u8>>>,
+    /// How long a wait looks before it sleeps.
+    pub wake_cost: Cell<u32>,
+    memories: Cell<usize>,
 }
 
 impl Hostile {
-    pub fn new(answer: impl FnMut(usize) -> u32 + 'static) -> Rc<Self> {
+    pub fn new(peer: impl Peer + 'static) -> Rc<Self> {
         Rc::new(Hostile {
-            answer: RefCell::new(Box::new(answer)),
+            peer: RefCell::new(Box::new(peer)),
             loads: RefCell::default(),
             mapped: RefCell::default(),
+            refs: RefCell::default(),
             shared: RefCell::default(),
+            keys: RefCell::new(Keys {
+                ring_ref: b"4000000000".to_vec(),
+                event_channel: b"1".to_vec(),
+            }),
+            wake_cost: Cell::new(0),
+            memories: Cell::new(0),
         })
     }
 
     fn load(&self, offset: usize) -> u32 {
         *self.loads.borrow_mut().entry(offset).or_default() += 1;
-        (self.answer.borrow_mut())(offset)
+        self.peer.borrow_mut().load(offset)
     }
 
     pub fn take_loads(&self) -> HashMap<usize, usize> {
@@ -47,6 +80,8 @@ impl Hostile {
 
 pub struct Memory {
     pub peer: Rc<Hostile>,
+    /// Which of its memories this is.
+    pub number: usize,
     /// Bytes that bulk copies may touch.
     pub bulk: RangeInclusive<usize>,
     /// What is in it, where the peer may only read.
@@ -68,6 +103,8 @@ impl SharedMemory for Memory {
         if *self.bulk.start() == 0 || offset >= GRANTS {
             // A byte of a ring, in place.
             self.in_bounds(offset, 1);
+            let mut peer = self.peer.peer.borrow_mut();
+            peer.copied_out(self.number, offset, 1);
             return 0;
         }
         self.peer.load(offset) as u8
@@ -79,9 +116,15 @@ impl SharedMemory for Memory {
         assert!(offset.is_multiple_of(4) && offset + 4 <= PAGE_SIZE);
         self.peer.load(offset)
     }
-    fn store_u8(&self, _: usize, _: u8, _: Ordering) {}
-    fn store_u16(&self, _: usize, _: u16, _: Ordering) {}
-    fn store_u32(&self, _: usize, _: u32, _: Ordering) {}
+    fn store_u8(&self, offset: usize, value: u8, order: Ordering) {
+        self.store_u32(offset, u32::from(value), order);
+    }
+    fn store_u16(&self, offset: usize, value: u16, order: Ordering) {
+        self.store_u32(offset, u32::from(value), order);
+    }
+    fn store_u32(&self, offset: usize, value: u32, _: Ordering) {
+        self.peer.peer.borrow_mut().stored(offset, value);
+    }
     fn fetch_or_u8(&self, offset: usize, _: u8, _: Ordering) -> u8 {
         self.peer.load(offset) as u8
     }
@@ -90,9 +133,13 @@ impl SharedMemory for Memory {
     }
     fn read(&self, offset: usize, out: &mut [u8]) {
         self.in_bounds(offset, out.len());
+        let mut peer = self.peer.peer.borrow_mut();
+        peer.copied_out(self.number, offset, out.len());
     }
     fn write(&self, offset: usize, data: &[u8]) {
         self.in_bounds(offset, data.len());
+        let mut peer = self.peer.peer.borrow_mut();
+        peer.copied_in(self.number, offset, data.len());
     }
     fn plain(&mut self) -> Option<&mut [u8]> {
         self.bytes.as_deref_mut()
@@ -101,6 +148,7 @@ impl SharedMemory for Memory {
 
 /// An event channel on which something always seems to have happened: every wait lasts one turn.
 pub struct Port {
+    peer: Rc<Hostile>,
     waits: Cell<u32>,
 }
 
@@ -128,7 +176,10 @@ impl EventChannel for Port {
     }
     fn wake(&self) {}
     fn peer_bound(&self) -> bool {
-        true
+        self.peer.peer.borrow_mut().bound()
+    }
+    fn wake_cost(&self) -> u32 {
+        self.peer.wake_cost.get()
     }
 }
 
@@ -136,13 +187,23 @@ pub struct Meeting(pub Rc<Hostile>);
 
 impl Meeting {
     fn memory(&self, bulk: RangeInclusive<usize>) -> Result<Memory, Infallible> {
-        let peer = Rc::clone(&self.0);
-        let bytes = None;
-        Ok(Memory { peer, bulk, bytes })
+        let number = if *bulk.start() == 0 {
+            self.0.memories.set(self.0.memories.get() + 1);
+            self.0.memories.get()
+        } else {
+            0
+        };
+        Ok(Memory {
+            peer: Rc::clone(&self.0),
+            number,
+            bulk,
+            bytes: None,
+        })
     }
     fn port(&self) -> Result<Port, Infallible> {
         Ok(Port {
-            waits: Default::default(),
+            peer: Rc::clone(&self.0),
+            waits: Cell::new(0),
         })
     }
 }
@@ -151,7 +212,7 @@ impl Rendezvous for Meeting {
     type Memory = Memory;
     type Events = Port;
     type Published = ();
-    type Value = &'static [u8];
+    type Value = Vec<u8>;
     type Error = Infallible;
 
     fn alloc_unbound(&self) -> Result<Port, Infallible> {
@@ -173,10 +234,11 @@ impl Rendezvous for Meeting {
     async fn publish(&self, _: u32, _: u32) -> Result<(), Infallible> {
         Ok(())
     }
-    async fn keys(&self) -> Result<Keys<&'static [u8]>, Infallible> {
+    async fn keys(&self) -> Result<Keys<Vec<u8>>, Infallible> {
+        let keys = self.0.keys.borrow();
         Ok(Keys {
-            ring_ref: b"4000000000",
-            event_channel: b"1",
+            ring_ref: keys.ring_ref.clone(),
+            event_channel: keys.event_channel.clone(),
         })
     }
     fn bind_interdomain(&self, _: u32) -> Result<Port, Infallible> {
@@ -187,6 +249,7 @@ impl Rendezvous for Meeting {
     }
     fn map_ring(&self, refs: &[u32], access: Access) -> Result<Memory, Infallible> {
         self.0.mapped.borrow_mut().push((refs.len(), access));
+        self.0.refs.borrow_mut().extend(refs);
         assert!((1..=MAX_RING_PAGES).contains(&refs.len()) && !refs.contains(&0));
         self.memory(0..=refs.len() * PAGE_SIZE)
     }
