@@ -6,6 +6,8 @@ extern crate alloc;
 #[cfg(feature = "in-process")]
 extern crate std;
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 #[cfg(feature = "in-process")]
 pub mod in_process;
 pub mod interface;

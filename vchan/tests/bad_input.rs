@@ -1,12 +1,10 @@
 //! What a peer may not say, one by one and in both roles: a typed error that names it, the channel closed and the peer
 //! told, nothing copied, nothing kept, and one more violation on the endpoint's count and on the program's.
 
-mod common;
-
 use core::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
-use common::{now, pair, pattern};
+use vchan::conformance::{now, pair, pattern};
 use vchan::in_process::{Error, Host, Meeting, Memory, block_on};
 use vchan::interface::*;
 use vchan::keys::KeyError;

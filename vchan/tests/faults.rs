@@ -1,10 +1,8 @@
 //! What goes wrong around a channel: deaths, forged offers, refused calls. Each test ends with nothing left behind.
 
-mod common;
-
 use core::sync::atomic::Ordering;
 
-use common::{now, pair, pattern};
+use vchan::conformance::{now, pair, pattern};
 use vchan::in_process::{Error, Held, Host, Memory, Release, block_on};
 use vchan::interface::*;
 use vchan::keys::KeyError;

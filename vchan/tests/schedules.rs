@@ -1,7 +1,5 @@
 //! Byte streams under random schedules: what is written is what is read, and nobody sleeps for ever.
 
-mod common;
-
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -11,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 
-use common::{both, now, pair, pattern};
 use proptest::prelude::*;
+use vchan::conformance::{both, now, pair, pattern};
 use vchan::in_process::{Host, block_on};
 use vchan::platform::Rendezvous;
 use vchan::{Layout, OfferOptions, Policy, Reader, Writer};

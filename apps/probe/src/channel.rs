@@ -98,7 +98,8 @@ async fn open(
     }
 }
 
-fn domain(digits: &[u8]) -> Option<u16> {
+/// A domain's id.
+pub fn domain(digits: &[u8]) -> Option<u16> {
     u16::try_from(parse_decimal(digits).ok()?).ok()
 }
 

@@ -47,6 +47,7 @@ impl Stage for Probe {
                 "sink",
                 "echo",
                 "exchange",
+                "conformance",
             ]),
             STAGE,
             "what to do",

@@ -10,6 +10,7 @@
 //! | [`machine`] | clocks, random bytes, Hermit's `sys_*` calls |
 //! | [`store`] | each kind of xenstore request |
 //! | [`channel`] | sends, receives and echoes bytes over vchan |
+//! | [`conformance`] | vchan's checks, with both ends in this domain |
 //! | [`stream`] | the bytes that are sent, and their checksum |
 //! | [`function`] | a stage like any other: counts what comes, emits what it is told |
 #![no_std]
@@ -17,6 +18,7 @@
 extern crate alloc;
 
 pub mod channel;
+pub mod conformance;
 pub mod faults;
 pub mod function;
 pub mod limits;

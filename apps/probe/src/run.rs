@@ -8,7 +8,7 @@ use unikernel::stage::Plan;
 use unikernel::{console, stage};
 
 use crate::function::{Probe, STAGE};
-use crate::{Report, channel, faults, limits, machine, output, store};
+use crate::{Report, channel, conformance, faults, limits, machine, output, store};
 
 /// Does what `do=` says, and ends the domain.
 pub fn main(boot: Boot) -> ! {
@@ -56,6 +56,7 @@ async fn act(plan: &stage::Plan<'_>, report: &Report, pages: usize) -> Result<()
         "sink" => channel::each(plan, report, channel::sink).await,
         "echo" => channel::each(plan, report, channel::echo).await,
         "exchange" => channel::each(plan, report, channel::exchange).await,
+        "conformance" => conformance::run(report).await,
         other => Err(alloc::format!("do={other} is nothing that this image does")),
     }
 }

@@ -69,15 +69,16 @@ pub fn own_programs(
     workspace: &Workspace,
     progress: &Progress,
 ) -> Result<(), LabError> {
-    progress.say("building vcat");
+    progress.say("building vcat and the conformance checks");
     let arguments = [
         "build",
         "--quiet",
         "--release",
         "--package",
         "vchan-linux",
-        "--bin",
-        "vcat",
+        "--features",
+        "conformance",
+        "--bins",
     ];
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(arguments)
@@ -91,7 +92,11 @@ pub fn own_programs(
             hint: "",
         });
     }
-    job.program("bin/vcat", &workspace.target.join("release/vcat"))
+    for name in ["vcat", "conformance"] {
+        let program = workspace.target.join("release").join(name);
+        job.program(&format!("bin/{name}"), &program)?;
+    }
+    Ok(())
 }
 
 /// Compiles the C programs beside the scenarios against Debian's own Xen libraries, and adds them at `bin/`.

@@ -4,8 +4,6 @@
 
 #[path = "../../tests/hostile_peer/attack.rs"]
 mod attack;
-#[path = "../../tests/common/mod.rs"]
-mod common;
 #[path = "../../tests/hostile_peer/fuzz.rs"]
 mod fuzz;
 #[path = "../../tests/hostile_peer/platform.rs"]

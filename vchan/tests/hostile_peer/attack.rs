@@ -7,8 +7,8 @@ use vchan::in_process::block_on;
 use vchan::interface::*;
 use vchan::{Endpoint, Policy, ReadError, RecvError, SendError, WriteError};
 
-use crate::common::now;
 use crate::platform::{Hostile, Meeting};
+use vchan::conformance::now;
 
 /// Polls so many times, or until it is done.
 fn polled<F: Future>(future: F, polls: usize) -> Option<F::Output> {

@@ -9,8 +9,8 @@ use vchan::interface::*;
 use vchan::platform::{Access, Rendezvous, SharedMemory};
 use vchan::{ConnectError, ConnectOptions, Endpoint, OfferOptions};
 
-use crate::common::{pair, pattern};
 use crate::platform::{Hostile, Meeting};
+use vchan::conformance::{pair, pattern};
 
 fn read_only(left: u16, right: u16) -> OfferOptions {
     OfferOptions {

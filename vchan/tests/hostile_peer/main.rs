@@ -2,8 +2,6 @@
 //! side does not panic, stays within its rings, does a bounded amount of work, and decides each thing on one load.
 
 mod attack;
-#[path = "../common/mod.rs"]
-mod common;
 mod fuzz;
 mod lend;
 mod platform;
@@ -12,9 +10,9 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use attack::{Op, attack};
-use common::pair;
 use platform::{Hostile, Meeting, Memory, honest_offer};
 use proptest::prelude::*;
+use vchan::conformance::pair;
 use vchan::in_process::{Host, block_on};
 use vchan::interface::*;
 use vchan::platform::{Access, EventChannel, Rendezvous, SharedMemory};

@@ -3,14 +3,12 @@
 //! which loom reports.
 
 mod batches;
-#[path = "../common/both.rs"]
-mod both;
 mod platform;
 
-use both::both;
 use loom::future::block_on;
 use loom::thread;
 use platform::Meeting;
+use vchan::conformance::both;
 use vchan::{ConnectOptions, Endpoint, OfferOptions};
 
 /// Two preemptions find every bug that was put in on purpose; `LOOM_MAX_PREEMPTIONS` asks for more.

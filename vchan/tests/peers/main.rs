@@ -1,7 +1,5 @@
 //! Peers that die in the middle of something, are silent, or come back as somebody else.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod mortal;
 mod restarts;
 
@@ -10,8 +8,8 @@ use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::task::Poll;
 
-use common::{both, now, pair, pattern};
 use mortal::{Life, Mortal};
+use vchan::conformance::{both, now, pair, pattern};
 use vchan::in_process::{Host, block_on};
 use vchan::platform::EventChannel;
 use vchan::{
