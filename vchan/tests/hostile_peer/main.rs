@@ -174,6 +174,40 @@ fn what_a_dead_peer_has_left_broken_is_not_read() {
     host.assert_clean();
 }
 
+/// A peer writes and closes while we read, before any of our loads: we get everything, then the end. libxenvchan does not;
+/// `last_words` in vchan-linux's tests against it shows where.
+#[test]
+fn a_close_at_any_load_loses_nothing() {
+    for closes_at in 0..12 {
+        let mut loads = 0;
+        let peer = Hostile::new(move |offset| {
+            loads += 1;
+            match offset {
+                LEFT_PROD if loads > closes_at => 10,
+                CLI_LIVE => u32::from(if loads > closes_at {
+                    LIVE_CLOSED
+                } else {
+                    LIVE_OPEN
+                }),
+                _ => 0,
+            }
+        });
+        let end = block_on(Endpoint::offer(&Meeting(peer), OfferOptions::default()));
+        let mut end = end.ok().unwrap();
+        let mut total = 0;
+        let mut out = [0; 100];
+        // As a caller does, up to the first end.
+        loop {
+            match end.try_read(&mut out).unwrap() {
+                Some(0) => break,
+                Some(read) => total += read,
+                None => {}
+            }
+        }
+        assert_eq!(total, 10, "closed at load {closes_at}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -2,13 +2,18 @@
 //! it (`standins.c`), which speak the platform between processes. Where the library or a C compiler is missing, this says so
 //! and the tests count as ignored.
 
+mod differences;
+#[path = "../held/mod.rs"]
+mod held;
+
 use std::env;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use held::Held;
 use libtest_mimic::{Arguments, Failed, Trial};
 use tempfile::TempDir;
 use vchan_linux::local::{Folder, Meeting};
@@ -25,7 +30,7 @@ fn main() {
     if let Err(missing) = &program {
         eprintln!("{missing}: the tests against libxenvchan are IGNORED");
     }
-    let tests: [(&str, Test); 6] = [
+    let tests: [(&str, Test); 9] = [
         ("every_order_that_libxenvchan_makes", every_order),
         ("messages_come_back_all_or_nothing", packets),
         (
@@ -38,6 +43,15 @@ fn main() {
         ),
         ("it_closes_while_we_write", it_closes_amid_our_data),
         ("it_is_killed", it_is_killed),
+        ("every_length_around_every_ring", differences::every_length),
+        (
+            "it_loses_what_comes_with_a_close_and_we_do_not",
+            differences::last_words,
+        ),
+        (
+            "it_never_tells_of_a_corrupt_index_and_we_do",
+            differences::corrupt_index,
+        ),
     ];
     let trials = tests.map(|(name, test)| {
         let path = program.as_ref().ok().cloned();
@@ -47,7 +61,11 @@ fn main() {
         };
         Trial::test(name, run).with_ignored_flag(program.is_err())
     });
-    libtest_mimic::run(&arguments, trials.into()).exit();
+    let _alone = held::alone();
+    let before = Held::now();
+    let conclusion = libtest_mimic::run(&arguments, trials.into());
+    assert_eq!(Held::now(), before, "left behind");
+    conclusion.exit();
 }
 
 /// Compiles the C program; says what is missing.
@@ -94,14 +112,8 @@ impl Place {
         Self { root, folder }
     }
 
-    /// Both ends of a channel: the C program in the role that is not ours.
-    fn open(
-        &self,
-        program: &Path,
-        ours: Role,
-        layout: Layout,
-        work: &str,
-    ) -> (Stream<Meeting>, Peer) {
+    /// The C program alone, in the role that is not ours.
+    fn start(&self, program: &Path, ours: Role, layout: Layout, work: &str) -> Peer {
         let mut command = Command::new(program);
         match ours {
             Role::Server => command.arg("client"),
@@ -115,7 +127,19 @@ impl Place {
         command
             .args(work.split(' '))
             .env("VCHAN_SOCKET", self.root.path().join("vchan/edge"));
-        let peer = Peer(Some(command.stdout(Stdio::piped()).spawn().unwrap()));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        Peer(Some(command.spawn().unwrap()))
+    }
+
+    /// Both ends of a channel: the C program in the role that is not ours.
+    fn open(
+        &self,
+        program: &Path,
+        ours: Role,
+        layout: Layout,
+        work: &str,
+    ) -> (Stream<Meeting>, Peer) {
+        let peer = self.start(program, ours, layout, work);
         let meeting = Meeting::new(&self.folder, "edge").unwrap();
         let stream = match ours {
             Role::Server => Stream::offer(&meeting, layout.into(), PATIENCE),
@@ -143,6 +167,13 @@ impl Peer {
                 .trim_end()
                 .to_owned(),
         )
+    }
+
+    /// Its input and output.
+    fn talk(&mut self) -> (ChildStdin, BufReader<ChildStdout>) {
+        let child = self.0.as_mut().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        (child.stdin.take().unwrap(), output)
     }
 
     fn kill(&mut self) {

@@ -4,11 +4,19 @@
 //   echo packet PIECE     the same in messages of PIECE bytes, all or nothing
 //   source PIECE BYTES    sends so many bytes, PIECE at once, closes at once, and prints `N HASH`
 //   sink BYTES            reads so many, closes, and prints `N HASH`
+//   matrix                reads and sends messages of every length around its rings' sizes, each as a stream and as a whole
+//   step N                reads once, stops before the Nth instruction of that, prints a dot, goes on after a byte of input,
+//                         and reads on to the end; prints `N HASH`, or `over` where it took fewer instructions
+//   look                  looks a thousand times for data; prints how often it found none, and whether the peer is there
+#define _GNU_SOURCE
 #include <libxenvchan.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
 
 static struct libxenvchan *channel;
 static unsigned char data[1 << 21];
@@ -30,10 +38,70 @@ static int give(int length)
 	return 0;
 }
 
+static unsigned char expected(long at)
+{
+	return at * 2654435761u >> 24;
+}
+
+// One message of the matrix: `whole` for recv and send, else as a stream. Message `number` begins at byte `number` of the data.
+static void message(int number, long length, int whole, int out)
+{
+	for (int i = 0; out && i < length; i++)
+		data[i] = expected(number + i);
+	for (long done = 0, now; done < length || whole; done += now) {
+		if (out)
+			now = whole ? libxenvchan_send(channel, data, length) : libxenvchan_write(channel, data + done, length - done);
+		else
+			now = whole ? libxenvchan_recv(channel, data, length) : libxenvchan_read(channel, data + done, length - done);
+		if (now < 0 || (whole && now != length))
+			exit(5);
+		if (whole)
+			break;
+	}
+	for (int i = 0; !out && i < length; i++)
+		if (data[i] != expected(number + i))
+			exit(6);
+	total += length;
+}
+
+static void matrix(int out)
+{
+	long ring = 1l << (out ? channel->write.order : channel->read.order);
+	long lengths[] = { 0, 1, ring / 2 - 1, ring / 2, ring / 2 + 1, ring - 1, ring, ring + 1, 2 * ring };
+	// Each as a stream, then twice as a whole, if it fits, then as a stream: the other end changes over in the middle.
+	for (int number = 0; number < 4 * 9; number++) {
+		long length = lengths[number / 4];
+		int whole = number % 4 == 1 || number % 4 == 2;
+		if (whole ? length <= ring : length > 0)
+			message(number, length, whole, out);
+	}
+}
+
+static volatile long steps, chosen;
+
+static void trace(int on)
+{
+	long flags;
+	__asm__ volatile("lea -128(%%rsp), %%rsp; pushf; pop %0; lea 128(%%rsp), %%rsp" : "=r"(flags) : : "memory");
+	flags = on ? flags | 0x100 : flags & ~0x100;
+	__asm__ volatile("lea -128(%%rsp), %%rsp; push %0; popf; lea 128(%%rsp), %%rsp" : : "r"(flags) : "memory", "cc");
+}
+
+static void stepped(int signal, siginfo_t *info, void *context)
+{
+	char byte = '.';
+	(void)signal, (void)info;
+	if (steps++ < chosen)
+		return;
+	((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL] &= ~0x100;
+	if (write(STDOUT_FILENO, &byte, 1) != 1 || read(STDIN_FILENO, &byte, 1) != 1)
+		_exit(7);
+}
+
 int main(int words, char **word)
 {
 	int server = words > 1 && !strcmp(word[1], "server"), at = server ? 4 : 2, length;
-	if (words < at + 2)
+	if (words < at + 1)
 		return 2;
 	if (server)
 		channel = libxenvchan_server_init(NULL, 1, "data/vchan/1/e", atol(word[2]), atol(word[3]));
@@ -73,6 +141,31 @@ int main(int words, char **word)
 			if (give(length))
 				return 4;
 		}
+	} else if (!strcmp(work, "matrix")) {
+		matrix(0);
+		matrix(1);
+	} else if (!strcmp(work, "step")) {
+		struct sigaction action = { .sa_sigaction = stepped, .sa_flags = SA_SIGINFO };
+		sigaction(SIGTRAP, &action, NULL);
+		chosen = atol(word[at + 1]);
+		channel->blocking = 0;
+		trace(1);
+		length = libxenvchan_read(channel, data, 100);
+		trace(0);
+		if (steps <= chosen) {
+			puts("over");
+			return 0;
+		}
+		channel->blocking = 1;
+		for (; length >= 0; length = libxenvchan_read(channel, data, 100))
+			count(length);
+	} else if (!strcmp(work, "look")) {
+		int none = 0;
+		channel->blocking = 0;
+		for (int i = 0; i < 1000; i++)
+			none += !libxenvchan_data_ready(channel) && !libxenvchan_read(channel, data, 100);
+		printf("%d %d\n", none, libxenvchan_is_open(channel));
+		return 0;
 	} else {
 		for (long left = atol(word[at + 1]); left > 0; left -= length) {
 			length = libxenvchan_read(channel, data, left < 5000 ? left : 5000);
