@@ -21,6 +21,7 @@ pub mod elf;
 pub mod failure;
 pub mod lab;
 pub mod output;
+pub mod pipeline;
 pub mod progress;
 pub mod workspace;
 pub mod xl;

@@ -26,11 +26,12 @@
 //! ```
 
 use alloc::borrow::ToOwned;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::function::Stage;
-use crate::params::{COMMON, Direction, EdgeKind, Kind, NETWORK, Parameter};
+use crate::params::{COMMON, Count, Direction, EdgeKind, Kind, NETWORK, Parameter, family};
 
 /// The name of the note.
 pub const NAME: &str = "Grantflow";
@@ -203,6 +204,53 @@ pub struct ParameterLine {
     pub unit: String,
     /// What it does.
     pub help: String,
+}
+
+impl ParameterLine {
+    /// What keys of a family begin with (`name.` for `name.COL`); `None` for a single key.
+    pub fn family(&self) -> Option<&str> {
+        family(&self.name)
+    }
+
+    /// Whether this is the parameter of `key`.
+    pub fn matches(&self, key: &str) -> bool {
+        match self.family() {
+            Some(prefix) => key.len() > prefix.len() && key.starts_with(prefix),
+            None => key == self.name,
+        }
+    }
+
+    /// Whether `value` is of its kind; what it should be, if not. A kind that only a later version knows takes anything.
+    pub fn check(&self, value: &str) -> Result<(), String> {
+        if let Some(words) = self.choices() {
+            let expected = || words.clone().collect::<Vec<_>>().join(", ");
+            return match words.clone().any(|word| word == value) {
+                true => Ok(()),
+                false => Err(format!("one of {}", expected())),
+            };
+        }
+        match Kind::named(&self.kind) {
+            Some(kind) if !kind.accepts(value) => Err(kind.expected()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The words of a choice.
+    pub fn choices(&self) -> Option<impl Iterator<Item = &str> + Clone> {
+        self.kind
+            .strip_prefix("choice:")
+            .map(|words| words.split('|'))
+    }
+}
+
+impl EdgeLine {
+    /// Whether an app may have `edges` edges of this kind.
+    pub fn admits(&self, edges: usize) -> bool {
+        match Count::named(&self.count) {
+            Some(count) => count.admits(edges),
+            None => true,
+        }
+    }
 }
 
 /// An `edge` line.

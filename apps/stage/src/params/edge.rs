@@ -221,6 +221,12 @@ impl Count {
         }
     }
 
+    /// The count of a word in the ELF note.
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        let all = [Self::One, Self::AtMostOne, Self::AtLeastOne, Self::Any];
+        all.into_iter().find(|count| count.word() == word)
+    }
+
     /// Whether a function may have `edges` edges.
     pub const fn admits(self, edges: usize) -> bool {
         match self {

@@ -48,8 +48,23 @@ impl Kind {
         }
     }
 
+    /// The kind of a word in the ELF note; none for a choice, which takes more than a word.
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        let all = [
+            Self::Text,
+            Self::Integer,
+            Self::Number,
+            Self::Duration,
+            Self::Size,
+            Self::Time,
+            Self::Edge,
+            Self::Network,
+        ];
+        all.into_iter().find(|kind| kind.word() == word)
+    }
+
     /// Whether `value` is of this kind.
-    pub(super) fn accepts(&self, value: &str) -> bool {
+    pub(crate) fn accepts(&self, value: &str) -> bool {
         match self {
             Self::Text => true,
             Self::Integer => u64::from_param(value).is_some(),
@@ -64,7 +79,7 @@ impl Kind {
     }
 
     /// What a value should be; completes "is not".
-    pub(super) fn expected(&self) -> String {
+    pub(crate) fn expected(&self) -> String {
         match self {
             Self::Text => "text".to_owned(),
             Self::Integer => u64::EXPECTED.to_owned(),

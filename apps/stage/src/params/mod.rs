@@ -65,12 +65,7 @@ impl Parameter {
 
     /// What keys of a family begin with (`name.` for `name.COL`); `None` for a single key.
     pub fn family(&self) -> Option<&'static str> {
-        let dot = self.name.bytes().rposition(|b| b == b'.')?;
-        let (prefix, placeholder) = self.name.split_at_checked(dot + 1)?;
-        placeholder
-            .bytes()
-            .all(|b| b.is_ascii_uppercase())
-            .then_some(prefix)
+        family(self.name)
     }
 
     fn matches(&self, key: &str) -> bool {
@@ -79,6 +74,14 @@ impl Parameter {
             None => key == self.name,
         }
     }
+}
+
+/// What keys of the family `name` begin with, if it is one.
+pub(crate) fn family(name: &str) -> Option<&str> {
+    let dot = name.bytes().rposition(|b| b == b'.')?;
+    let (prefix, placeholder) = name.split_at_checked(dot + 1)?;
+    let is_placeholder = placeholder.bytes().all(|b| b.is_ascii_uppercase());
+    is_placeholder.then_some(prefix)
 }
 
 /// The parameters that every image takes.
