@@ -6,8 +6,10 @@
 //! * [`dist`] packs images and tool for a dom0 without Rust.
 //! * [`broker`] runs a Mosquitto on loopback, and a subscriber of any broker.
 //! * [`lab`] boots Xen and a Debian dom0 in QEMU, runs a job there and brings back what it left.
+//! * [`pipeline`] reads and checks what a pipeline's file says, and draws it; [`images`] knows what the images take.
 //! * [`xl`] writes domain configurations and calls `xl`.
 //! * [`demo`] runs the first pipeline on recorded data and checks every result.
+//! * [`compose`] is the commands around a pipeline's file.
 //! * [`failure`] and [`progress`] say to a person how it went, through [`output`].
 
 // Both macros panic where the reader of a pipe has gone.
@@ -15,10 +17,12 @@
 
 pub mod broker;
 pub mod compile;
+pub mod compose;
 pub mod demo;
 pub mod dist;
 pub mod elf;
 pub mod failure;
+pub mod images;
 pub mod lab;
 pub mod output;
 pub mod pipeline;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use grantflow::failure::Failure;
-use grantflow::{compile, demo, dist, lab, output};
+use grantflow::{compile, compose, demo, dist, lab, output};
 use signal_hook::consts::SIGPIPE;
 
 /// Builds, boots and checks pipelines of small Xen PV unikernels that exchange data over vchan.
@@ -25,6 +25,12 @@ struct Cli {
 enum Command {
     /// Build the unikernel images and check that Xen will boot them
     Images(compile::Args),
+    /// Check a pipeline's file: everything that is wrong with it, at once
+    Check(compose::check::Args),
+    /// Draw a pipeline's file
+    Graph(compose::graph::Args),
+    /// Print the JSON Schema of a pipeline's file
+    Schema(compose::schema::Args),
     /// Boot a real Xen with a Debian dom0 in QEMU and run things there
     #[command(subcommand)]
     Lab(lab::command::LabCommand),
@@ -55,6 +61,9 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Images(args) => compile::run(args, cli.json),
+        Command::Check(args) => compose::check::run(args, cli.json),
+        Command::Graph(args) => compose::graph::run(args, cli.json),
+        Command::Schema(args) => compose::schema::run(args),
         Command::Lab(command) => lab::command::execute(command, cli.json),
         Command::Demo(args) => demo::run(args, cli.json),
         Command::Dist(args) => dist::run(args, cli.json),

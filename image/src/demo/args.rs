@@ -10,8 +10,8 @@ use super::recompute::{self, CsvError, Series};
 use super::stages::{FLOW_SERIES, Outlet, Pipeline, Recordings, WEATHER_SERIES, names};
 use super::verify::Windows;
 use crate::broker;
+use crate::images;
 use crate::lab;
-use crate::workspace::Workspace;
 
 /// The port of MQTT without TLS.
 const PORT: u16 = 1883;
@@ -141,7 +141,7 @@ impl Args {
             return Err(ArgsError::Empty);
         }
         let images = present(
-            &self.images_folder(),
+            &images::folder(self.images.as_deref()),
             "build the images first: grantflow images",
         )?;
         let (outlet, own_broker) = self.outlet();
@@ -179,20 +179,6 @@ impl Args {
             run: broker::unique(),
         });
         (outlet, own)
-    }
-
-    /// The folder that was named, or the one beside this program, where an unpacked archive has it, or the workspace's.
-    fn images_folder(&self) -> PathBuf {
-        let beside = || {
-            let program = std::env::current_exe().ok()?;
-            Some(program.parent()?.join("images")).filter(|folder| folder.is_dir())
-        };
-        let of_workspace =
-            || Workspace::here().map_or_else(|_| "target/images".into(), |here| here.images());
-        self.images
-            .clone()
-            .or_else(beside)
-            .unwrap_or_else(of_workspace)
     }
 }
 

@@ -93,17 +93,26 @@ fn check_stage(
     }
 }
 
+fn ours(key: &str) -> Option<&'static (&'static str, &'static str)> {
+    OURS.iter()
+        .find(|(ours, _)| key == *ours || (ours.ends_with('.') && key.starts_with(ours)))
+}
+
+/// Whether the tool writes the parameter of this key itself.
+pub(super) fn is_ours(key: &str) -> bool {
+    ours(key).is_some()
+}
+
 fn check_parameter(parameter: &Parameter, image: &Description, problems: &mut Vec<Problem>) {
     let (key, value) = (&parameter.key.value, &parameter.value.value);
-    let is_ours = |ours: &str| key == ours || (ours.ends_with('.') && key.starts_with(ours));
-    if let Some((_, instead)) = OURS.iter().find(|(ours, _)| is_ours(ours)) {
+    if let Some((_, instead)) = ours(key) {
         let said = format!("`{key}` comes from {instead}; remove it here");
         problems.push(Problem::new(&parameter.key.at, said));
         return;
     }
     let Some(known) = image.parameters.iter().find(|known| known.matches(key)) else {
         let names = image.parameters.iter().map(|known| known.name.as_str());
-        let names = names.filter(|name| !OURS.iter().any(|(ours, _)| name.starts_with(ours)));
+        let names = names.filter(|name| !is_ours(name));
         let said = format!(
             "`{}` takes no parameter `{key}`; {}",
             image.app,

@@ -1,0 +1,48 @@
+//! `grantflow check`.
+
+use serde_json::json;
+
+use super::load::{FileArgs, LoadError, load};
+use crate::failure::Failure;
+use crate::{images, output};
+
+/// What `grantflow check` is told.
+///
+/// Reads a pipeline's file and holds it against what the images say of themselves: tables and keys, parameters and their
+/// kinds, edges and their counts, circles, files. Says everything that is wrong at once, as FILE:LINE:COLUMN.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    file: FileArgs,
+}
+
+/// Does it.
+pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
+    let known = images::catalogue(&images::folder(args.file.images.as_deref()))?;
+    let loaded = match load(&args.file.file, known) {
+        Ok(loaded) => loaded,
+        Err(LoadError::Wrong { mistakes, told }) => {
+            if json {
+                output::line(json!({ "mistakes": mistakes }))?;
+            }
+            let many = match mistakes.len() {
+                1 => "one thing is".to_owned(),
+                many => format!("{many} things are"),
+            };
+            return Err(Failure::input(format!("{many} wrong\n{told}")));
+        }
+        Err(other) => return Err(Failure::input(other)),
+    };
+    let (stages, edges) = (loaded.pipeline.stages.len(), loaded.pipeline.edges.len());
+    if json {
+        output::line(
+            json!({ "name": loaded.pipeline.name.value, "stages": stages, "edges": edges, "mistakes": [] }),
+        )?;
+    } else {
+        output::line(format_args!(
+            "{}: {stages} stages, {edges} edges, no mistakes",
+            loaded.pipeline.name.value
+        ))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,216 @@
+//! A pipeline's file, read and checked: what every command on it begins with.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+use crate::images;
+use crate::pipeline::read::FILE_MAX;
+use crate::pipeline::{Catalogue, Pipeline, Problem, Source, check, read};
+
+/// Which pipeline, as every command takes it.
+#[derive(clap::Args, Debug)]
+pub struct FileArgs {
+    /// The pipeline's file
+    #[arg(value_name = "FILE.toml")]
+    pub file: PathBuf,
+    /// Folder of the images [default: images beside this program, or where `grantflow images` puts them]
+    #[arg(long, value_name = "DIR")]
+    pub images: Option<PathBuf>,
+}
+
+/// A pipeline without a mistake that can be known before it is started.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The pipeline.
+    pub pipeline: Pipeline,
+    /// What the images take.
+    pub images: Catalogue,
+    /// The folder that paths in the file begin in.
+    pub folder: PathBuf,
+}
+
+/// Why there is none.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read {path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not text.
+    #[error("{0}:1:1: this is not UTF-8 text")]
+    NotText(String),
+    /// The file has mistakes.
+    #[error("{told}")]
+    Wrong {
+        /// The mistakes, with lines and columns.
+        mistakes: Vec<Mistake>,
+        /// All of them, a line each.
+        told: String,
+    },
+}
+
+/// A mistake, for programs.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Mistake {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1, in characters.
+    pub column: usize,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl LoadError {
+    /// Of these mistakes in a file.
+    fn of(source: &Source<'_>, problems: &[Problem]) -> Self {
+        let mut mistakes: Vec<Mistake> = problems
+            .iter()
+            .map(|problem| {
+                let (line, column) = source.place(problem.at.start);
+                let message = problem.message.clone();
+                Mistake {
+                    line,
+                    column,
+                    message,
+                }
+            })
+            .collect();
+        mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
+        let told = source.tell_all(problems);
+        Self::Wrong { mistakes, told }
+    }
+}
+
+impl FileArgs {
+    /// Reads the file and the images, and checks the one against the others.
+    pub fn load(&self) -> Result<Loaded, Failure> {
+        let images = images::catalogue(&images::folder(self.images.as_deref()))?;
+        load(&self.file, images).map_err(Failure::input)
+    }
+}
+
+/// Reads the file and checks it against these images.
+pub fn load(path: &Path, images: Catalogue) -> Result<Loaded, LoadError> {
+    let name = path.display().to_string();
+    let bytes = bytes(path).map_err(|source| LoadError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    let text = String::from_utf8(bytes).map_err(|_| LoadError::NotText(name.clone()))?;
+    let source = Source {
+        name: &name,
+        text: &text,
+    };
+    let fallback = path.file_stem().unwrap_or_default().to_string_lossy();
+    let pipeline = read(&text, &fallback).map_err(|problems| LoadError::of(&source, &problems))?;
+    let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+    let mut problems = check(&pipeline, &images);
+    problems.extend(missing_files(&pipeline, &folder));
+    if !problems.is_empty() {
+        return Err(LoadError::of(&source, &problems));
+    }
+    Ok(Loaded {
+        pipeline,
+        images,
+        folder,
+    })
+}
+
+/// No more of the file than [`read`] refuses for its length.
+fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let most = u64::try_from(FILE_MAX)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
+    fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The data and passwords that are not there.
+fn missing_files(pipeline: &Pipeline, folder: &Path) -> Vec<Problem> {
+    let named = pipeline
+        .stages
+        .iter()
+        .flat_map(|stage| [&stage.data, &stage.secret]);
+    named
+        .flatten()
+        .filter_map(|file| {
+            let path = folder.join(&file.value);
+            let said = match fs::metadata(&path) {
+                Ok(meta) if meta.is_file() => return None,
+                Ok(_) => format!("{} is no file", path.display()),
+                Err(error) => format!(
+                    "cannot find {}: {error}; paths begin in the folder of this file",
+                    path.display()
+                ),
+            };
+            Some(Problem::new(&file.at, said))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::images;
+
+    fn told(content: &[u8]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.toml");
+        fs::write(&path, content).unwrap();
+        match load(&path, images()) {
+            Ok(_) => String::new(),
+            Err(error) => error
+                .to_string()
+                .replace(&format!("{}/", folder.path().display()), ""),
+        }
+    }
+
+    #[test]
+    fn files_that_are_not_there_are_told_where_they_are_named() {
+        let text =
+            "[[stage]]\nname = \"a\"\napp = \"filter\"\ndata = \"gone.csv\"\nsecret = \".\"\n";
+        let told = told(text.as_bytes());
+        let lines: Vec<&str> = told.lines().collect();
+        assert!(
+            lines[0].starts_with("p.toml:4:8: cannot find gone.csv: "),
+            "{told}"
+        );
+        assert_eq!(lines[1], "p.toml:5:10: . is no file");
+    }
+
+    #[test]
+    fn what_is_no_text_or_no_file_is_refused() {
+        assert_eq!(told(b"\xff\xfe"), "p.toml:1:1: this is not UTF-8 text");
+        let long = vec![b' '; FILE_MAX + 1];
+        assert!(told(&long).contains("at most"));
+        assert!(load(Path::new("/nowhere/p.toml"), images()).is_err());
+        assert!(load(Path::new("/"), images()).is_err());
+    }
+
+    #[test]
+    fn mistakes_come_for_programs_too_in_the_order_of_the_file() {
+        let source = Source {
+            name: "p",
+            text: "a\nb\n",
+        };
+        let problems = [
+            Problem::new(&(2..3), "second"),
+            Problem::new(&(0..1), "first"),
+        ];
+        let LoadError::Wrong { mistakes, .. } = LoadError::of(&source, &problems) else {
+            panic!("not that kind")
+        };
+        let order: Vec<(usize, &str)> = mistakes
+            .iter()
+            .map(|one| (one.line, one.message.as_str()))
+            .collect();
+        assert_eq!(order, [(1, "first"), (2, "second")]);
+    }
+}
