@@ -137,7 +137,8 @@ fn missing_files(pipeline: &Pipeline, folder: &Path) -> Vec<Problem> {
     let named = pipeline
         .stages
         .iter()
-        .flat_map(|stage| [&stage.data, &stage.secret]);
+        .flat_map(|stage| [&stage.data, &stage.secret])
+        .chain(pipeline.broker.iter().map(|broker| &broker.secret));
     named
         .flatten()
         .filter_map(|file| {

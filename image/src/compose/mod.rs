@@ -5,4 +5,5 @@
 pub mod check;
 pub mod graph;
 pub mod load;
+pub mod plan;
 pub mod schema;

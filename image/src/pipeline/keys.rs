@@ -172,7 +172,11 @@ pub const TABLES: &[Table] = &[
                 Shape::Address,
                 "HOST:PORT as the stages reach it",
             ),
-            optional("user", Shape::Text, "user name at the broker"),
+            optional(
+                "secret",
+                Shape::File,
+                "file with user name and password for stages that name no secret of their own",
+            ),
         ],
     },
     Table {

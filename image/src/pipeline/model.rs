@@ -145,8 +145,8 @@ impl Restart {
 pub struct Broker {
     /// HOST:PORT.
     pub address: Located<String>,
-    /// The user's name there.
-    pub user: Option<Located<String>>,
+    /// User name and password for stages that name no secret of their own, as the file writes the path.
+    pub secret: Option<Located<String>>,
 }
 
 /// How stages with a network are connected.

@@ -231,7 +231,7 @@ impl Tables {
             .collect();
         let broker = self.one("broker").map(|mut fields| Broker {
             address: fields.needed("address"),
-            user: fields.text("user"),
+            secret: fields.text("secret"),
         });
         let mut network = self.one("network").unwrap_or_default();
         let mut network_text = |key: &str, otherwise: &str| {

@@ -48,7 +48,15 @@ pub fn images() -> Catalogue {
             &[parameter("window", "duration")],
             &[edge(Direction::In, "0.."), edge(Direction::Out, "0..")],
         ),
-        image("gateway", &[], &[edge(Direction::In, "1")]),
+        image(
+            "gateway",
+            &[
+                parameter("ip", "network"),
+                parameter("broker", "text"),
+                parameter("client-id", "text"),
+            ],
+            &[edge(Direction::In, "1")],
+        ),
     ]
     .into()
 }
