@@ -29,6 +29,16 @@ enum Command {
     Check(compose::check::Args),
     /// Draw a pipeline's file
     Graph(compose::graph::Args),
+    /// Make what runs what a pipeline's file says, all of it or nothing
+    Up(compose::commands::UpArgs),
+    /// Say how the stages of a pipeline are
+    Status(compose::commands::WhichArgs),
+    /// Print what the stages of a pipeline print
+    Logs(compose::logs::Args),
+    /// Give stages of a pipeline new domains
+    Restart(compose::commands::RestartArgs),
+    /// End a pipeline, drained or at once
+    Down(compose::commands::DownArgs),
     /// Print the JSON Schema of a pipeline's file
     Schema(compose::schema::Args),
     /// Boot a real Xen with a Debian dom0 in QEMU and run things there
@@ -63,6 +73,11 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Images(args) => compile::run(args, cli.json),
         Command::Check(args) => compose::check::run(args, cli.json),
         Command::Graph(args) => compose::graph::run(args, cli.json),
+        Command::Up(args) => compose::commands::run_up(args, cli.json),
+        Command::Status(args) => compose::commands::run_status(args, cli.json),
+        Command::Logs(args) => compose::logs::run(args),
+        Command::Restart(args) => compose::commands::run_restart(args, cli.json),
+        Command::Down(args) => compose::commands::run_down(args, cli.json),
         Command::Schema(args) => compose::schema::run(args),
         Command::Lab(command) => lab::command::execute(command, cli.json),
         Command::Demo(args) => demo::run(args, cli.json),

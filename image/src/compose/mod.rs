@@ -1,9 +1,21 @@
 //! The commands around a pipeline's file.
 //!
-//! [`load`] brings the file and the images together; each command is a file of its own, named as it is.
+//! * [`load`] brings the file and the images together; [`check`], [`graph`] and [`schema`] need no more.
+//! * [`plan`] is what has to be done, as data; [`record`] what was done, where the next command finds it.
+//! * [`domains`] are found by their identity; [`up`] makes them what the plan says, all or nothing,
+//!   [`status`] tells how they are, [`logs`] what they print, [`down`] ends them.
+//! * [`commands`] are the command lines of those, and [`in_lab`] runs them in the lab.
 
 pub mod check;
+pub mod commands;
+pub mod domains;
+pub mod down;
 pub mod graph;
+pub mod in_lab;
 pub mod load;
+pub mod logs;
 pub mod plan;
+pub mod record;
 pub mod schema;
+pub mod status;
+pub mod up;

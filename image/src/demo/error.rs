@@ -5,7 +5,7 @@ use super::messages::MessageError;
 use super::reader::ReaderError;
 use super::results::ResultsError;
 use crate::broker::BrokerError;
-use crate::xl::{BootInputError, ConfigError, GuardError, StoreError, XlError};
+use crate::xl::{BootInputError, ConfigError, GuardError, StoreError, ToldError, XlError};
 
 /// Why the demo could not be run to its end. Wrong results are no error: they stand in the report.
 #[derive(Debug, thiserror::Error)]
@@ -105,18 +105,7 @@ pub enum DemoError {
         /// What they said last.
         said: String,
     },
-    /// A stage has published no counters.
-    #[error("no counters at {0}")]
-    NoCounters(String),
-    /// Counters that cannot be read.
-    #[error("cannot read the counters at {path}: `{text}`")]
-    BadCounters {
-        /// The node.
-        path: String,
-        /// What it holds.
-        text: String,
-        /// What is wrong with it.
-        #[source]
-        error: stage::counters::CountersError,
-    },
+    /// What a stage has counted is not known.
+    #[error(transparent)]
+    Told(#[from] ToldError),
 }

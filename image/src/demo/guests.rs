@@ -3,12 +3,10 @@
 use std::fmt::Write as _;
 
 use stage::boot::Boot;
-use stage::counters::{Counters, OWN_NODE, STAGE_NODE};
-use stage::params::Direction;
+use stage::counters::Counters;
 
-use super::consoles;
 use super::error::DemoError;
-use crate::xl::{DomId, Domain, Tools, XenStore, Xl};
+use crate::xl::{DomId, Domain, Told, Tools, Xl};
 
 /// The domains of the stages.
 #[derive(Debug)]
@@ -59,7 +57,7 @@ impl<'t, T: Tools> Guests<'t, T> {
                 "\n  {name}: state {}",
                 state.as_deref().unwrap_or("unknown")
             );
-            for line in consoles::tail(name) {
+            for line in crate::xl::console::tail(name) {
                 let _ = write!(words, "\n    {line}");
             }
         }
@@ -73,47 +71,16 @@ impl<'t, T: Tools> Guests<'t, T> {
 
     /// The state that a stage tells, if it tells one.
     pub fn state(&self, domain: DomId) -> Option<String> {
-        XenStore::new(self.tools)
-            .read(&format!("/local/domain/{domain}/data/grantflow/state"))
-            .ok()
-            .flatten()
+        Told::new(self.tools, domain).state()
     }
 
     /// How the stage of a domain came up; `None` where it has not told.
     pub fn boot(&self, domain: DomId) -> Option<Boot> {
-        let path = format!(
-            "/local/domain/{domain}/data/grantflow/{}",
-            stage::boot::NODE
-        );
-        let text = XenStore::new(self.tools).read(&path).ok().flatten()?;
-        Boot::parse(&text).ok()
+        Told::new(self.tools, domain).boot()
     }
 
     /// Everything that the stage of a domain has counted.
     pub fn counters(&self, domain: DomId) -> Result<Counters, DemoError> {
-        let store = XenStore::new(self.tools);
-        let base = format!("/local/domain/{domain}/data/grantflow");
-        let mut nodes = vec![STAGE_NODE.to_owned()];
-        for direction in [Direction::In, Direction::Out] {
-            let folder = format!("stats/{direction}");
-            let names = store.list(&format!("{base}/{folder}"))?;
-            nodes.extend(names.into_iter().map(|name| format!("{folder}/{name}")));
-        }
-        // Not every stage has some of its own.
-        nodes.push(OWN_NODE.to_owned());
-        let mut counters = Counters::default();
-        for node in nodes {
-            let path = format!("{base}/{node}");
-            let Some(text) = store.read(&path)? else {
-                if node == OWN_NODE {
-                    continue;
-                }
-                return Err(DemoError::NoCounters(path));
-            };
-            counters
-                .absorb(&node, &text)
-                .map_err(|error| DemoError::BadCounters { path, text, error })?;
-        }
-        Ok(counters)
+        Ok(Told::new(self.tools, domain).counters()?)
     }
 }

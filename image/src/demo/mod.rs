@@ -13,12 +13,11 @@
 //! means, [`results`] reads those that arrived over vchan and [`messages`] those that a broker delivered, [`gathered`] puts
 //! them together, [`verify`] compares them, [`figures`] and [`published`] check that no reading is unaccounted for,
 //! [`report`] says it all. Rims: [`reader`] (the foreign program), [`sink`] (it, or the subscriber of a broker), [`guests`]
-//! and [`consoles`] (the domains as dom0 sees them), [`on_xen`] (a run in a dom0) and [`in_lab`] (the same in a dom0 under
+//! (the domains as dom0 sees them), [`on_xen`] (a run in a dom0) and [`in_lab`] (the same in a dom0 under
 //! QEMU). [`args`] checks the command line before anything boots.
 
 pub mod args;
 pub mod command;
-pub mod consoles;
 pub mod error;
 pub mod figures;
 pub mod gathered;

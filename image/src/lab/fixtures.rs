@@ -96,7 +96,8 @@ pub fn own_programs(
         let program = workspace.target.join("release").join(name);
         job.program(&format!("bin/{name}"), &program)?;
     }
-    Ok(())
+    let own = std::env::current_exe().map_err(LabError::file("/proc/self/exe"))?;
+    job.program("bin/grantflow", &own)
 }
 
 /// Compiles the C programs beside the scenarios against Debian's own Xen libraries, and adds them at `bin/`.

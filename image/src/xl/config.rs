@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use super::uuid::Uuid;
+
 /// The longest command line a PV guest receives whole, in bytes: start_info's `cmd_line` has
 /// `MAX_GUEST_CMDLINE` = 1,024 (xen.h), one of them the final NUL, and a guest that sees 1,023 bytes cannot know
 /// whether `xl` cut the rest.
@@ -34,6 +36,8 @@ impl Action {
 pub struct XlConfig {
     /// The name in `xl list`: 1 to 63 of `A-Za-z0-9._-`, not starting with `-`, not a number.
     pub name: String,
+    /// The identity of the domain, where it should be known before there is one; else `xl` makes one up.
+    pub uuid: Option<Uuid>,
     /// The image.
     pub kernel: PathBuf,
     /// Memory in MiB.
@@ -92,6 +96,7 @@ impl XlConfig {
     pub fn new(name: impl Into<String>, kernel: impl Into<PathBuf>, memory_mib: u32) -> Self {
         Self {
             name: name.into(),
+            uuid: None,
             kernel: kernel.into(),
             memory_mib,
             extra: String::new(),
@@ -118,6 +123,9 @@ impl XlConfig {
         }
         let mut text = String::new();
         line(&mut text, "name", &self.name)?;
+        if let Some(uuid) = &self.uuid {
+            line(&mut text, "uuid", uuid.as_str())?;
+        }
         line(&mut text, "type", "pv")?;
         line(&mut text, "kernel", path_text(&self.kernel)?)?;
         if let Some(ramdisk) = &self.ramdisk {

@@ -5,9 +5,12 @@ use std::path::Path;
 
 use super::crash::Crash;
 use super::tools::{ToolError, Tools};
+use super::uuid::Uuid;
 
 /// A domain's number; 0 is dom0 (`domid_t`, xen.h).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct DomId(pub u16);
 
 impl fmt::Display for DomId {
@@ -68,6 +71,8 @@ pub struct Domain {
     pub name: String,
     /// Its number.
     pub id: DomId,
+    /// Its identity; none where `xl` knows of none (dom0).
+    pub uuid: Option<Uuid>,
     /// Its memory in MiB.
     pub memory_mib: u64,
     /// The CPU time it used, in seconds.
@@ -90,6 +95,9 @@ pub enum XlError {
     /// `xl list` printed something this tool does not read.
     #[error("cannot read this line of `xl list -v`: {0}")]
     UnreadableList(String),
+    /// `xl info` did not say how much memory is free.
+    #[error("`xl info` does not say free_memory in a way that this tool reads")]
+    UnreadableInfo,
 }
 
 /// The toolstack of a dom0.
@@ -123,6 +131,25 @@ impl<'t, T: Tools> Xl<'t, T> {
     pub fn shutdown(&self, domain: DomId) -> Result<(), XlError> {
         self.tools.run("xl", &["shutdown", &domain.to_string()])?;
         Ok(())
+    }
+
+    /// `xl rename ID NAME`.
+    pub fn rename(&self, domain: DomId, name: &str) -> Result<(), XlError> {
+        self.tools
+            .run("xl", &["rename", &domain.to_string(), name])?;
+        Ok(())
+    }
+
+    /// The memory that no domain has, in MiB (`xl info`).
+    pub fn free_memory_mib(&self) -> Result<u64, XlError> {
+        let output = self.tools.run("xl", &["info"])?;
+        let text = String::from_utf8_lossy(&output);
+        let free = text
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(key, _)| key.trim() == "free_memory")
+            .and_then(|(_, value)| value.trim().parse().ok());
+        free.ok_or(XlError::UnreadableInfo)
     }
 
     /// Every domain there is.
@@ -160,7 +187,7 @@ fn parse_line(line: &str) -> Option<Domain> {
     let _vcpus: u32 = fields.next()?.parse().ok()?;
     let state = fields.next()?;
     let cpu_seconds = fields.next()?.parse().ok()?;
-    let _uuid = fields.next()?;
+    let uuid = Uuid::try_from(fields.next()?.to_owned()).ok();
     let reason = fields.next()?;
     // The state column is `rbpscd`, a dash for each flag that is off; the reason stands only for a domain that ended.
     let shut_down = state.contains(['s', 'c']);
@@ -172,6 +199,7 @@ fn parse_line(line: &str) -> Option<Domain> {
     Some(Domain {
         name,
         id,
+        uuid,
         memory_mib,
         cpu_seconds,
         ended,

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// As many bytes as a few lines take.
 const TAIL_BYTES: u64 = 2_048;
@@ -10,14 +10,22 @@ const TAIL_BYTES: u64 = 2_048;
 /// As many lines as a person reads.
 const TAIL_LINES: usize = 8;
 
+/// Where Xen's own scripts have xenconsoled log.
+const FOLDERS: [&str; 2] = ["/var/log/xen/console", "/var/log/xen"];
+
+/// The log of the domain `name`, or where it would be.
+pub fn path(name: &str) -> PathBuf {
+    let in_folder = |folder: &&str| Path::new(folder).join(format!("guest-{name}.log"));
+    let there = FOLDERS
+        .iter()
+        .map(|folder| in_folder(folder))
+        .find(|path| path.exists());
+    there.unwrap_or_else(|| in_folder(&FOLDERS[0]))
+}
+
 /// The last lines that domain `name` printed; none where xenconsoled keeps no log (`--log=guest` makes it).
 pub fn tail(name: &str) -> Vec<String> {
-    let file = format!("guest-{name}.log");
-    let folders = ["/var/log/xen/console", "/var/log/xen"];
-    folders
-        .iter()
-        .find_map(|folder| tail_of(&Path::new(folder).join(&file)).ok())
-        .unwrap_or_default()
+    tail_of(&path(name)).unwrap_or_default()
 }
 
 fn tail_of(path: &Path) -> io::Result<Vec<String>> {

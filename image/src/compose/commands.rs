@@ -1,0 +1,361 @@
+//! The command lines of `up`, `down`, `status` and `restart`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::domains::{ComposeError, is_alive, of_record};
+use super::down::{Ending, down};
+use super::in_lab;
+use super::load::{FileArgs, Loaded};
+use super::plan::{Plan, plan};
+use super::record::{self, Journal, Record};
+use super::status::{StageStatus, status, table};
+use super::up::{Wanted, up};
+use crate::failure::Failure;
+use crate::lab::signals;
+use crate::pipeline::read;
+use crate::progress::Progress;
+use crate::xl::{SystemTools, Xl};
+use crate::{images, output};
+
+/// How long one call of `xl` or of a xenstore program may take; building a domain takes seconds under emulation.
+const CALL_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often to look whether stages have ended.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Where a pipeline runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Target {
+    /// Here: this is a Xen dom0
+    Xen,
+    /// In the lab: Xen and dom0 under QEMU, booted for this run and ended with it
+    Lab,
+}
+
+/// What `grantflow up` is told.
+///
+/// Makes what runs what the file says, all of it or nothing: a failure at any step restores what was before. Run again after
+/// an edit, it replaces only the stages that changed, while the others connect to the new ones. Run again without one, it
+/// changes nothing.
+#[derive(clap::Args, Debug)]
+pub struct UpArgs {
+    #[command(flatten)]
+    file: FileArgs,
+    /// Where to run
+    #[arg(long, value_enum, default_value_t = Target::Xen)]
+    target: Target,
+    /// Wait until every stage has ended, print what each has done, and fail if one did not end well; in the lab always
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait, in seconds
+    #[arg(long, value_name = "S", default_value_t = 300)]
+    timeout: u64,
+}
+
+/// Which pipeline that was brought up.
+#[derive(clap::Args, Debug)]
+pub struct WhichArgs {
+    /// The pipeline's name, or its file [default: the one there is]
+    #[arg(value_name = "NAME|FILE.toml")]
+    pipeline: Option<String>,
+}
+
+/// What `grantflow down` is told.
+///
+/// Asks the sources to end and waits until the end of their streams has gone through; then every domain of the pipeline is
+/// destroyed, and nothing of it is left.
+#[derive(clap::Args, Debug)]
+pub struct DownArgs {
+    #[command(flatten)]
+    which: WhichArgs,
+    /// Do not wait: destroy the domains with what they hold
+    #[arg(long)]
+    now: bool,
+    /// How long the stages may take to end by themselves, in seconds
+    #[arg(long, value_name = "S", default_value_t = 60, conflicts_with = "now")]
+    timeout: u64,
+}
+
+/// What `grantflow restart` is told.
+///
+/// Gives a stage a new domain; its neighbours are told, and connect to it. No other stage restarts.
+#[derive(clap::Args, Debug)]
+pub struct RestartArgs {
+    #[command(flatten)]
+    file: FileArgs,
+    /// The stages
+    #[arg(required = true)]
+    stages: Vec<String>,
+}
+
+/// The programs of this dom0, and whether the user has asked to stop.
+struct Dom0 {
+    tools: SystemTools,
+    cleanup: SystemTools,
+    stop: Arc<AtomicBool>,
+}
+
+impl Dom0 {
+    fn here() -> Result<Self, Failure> {
+        let stop = signals::watch()?;
+        let tools = SystemTools::new(Arc::clone(&stop), CALL_PATIENCE);
+        Ok(Self {
+            cleanup: tools.for_cleanup(),
+            tools,
+            stop,
+        })
+    }
+}
+
+/// A name that is wrong is the user's mistake; the rest is work that failed.
+pub(super) fn by_blame(error: ComposeError) -> Failure {
+    match error {
+        ComposeError::Unknown { .. } | ComposeError::Taken(_) | ComposeError::Memory { .. } => {
+            Failure::input(error)
+        }
+        other => Failure::failed(other),
+    }
+}
+
+fn planned(args: &FileArgs) -> Result<(Loaded, Plan), Failure> {
+    let loaded = args.load()?;
+    let size = |path: &Path| std::fs::metadata(path).ok().map(|meta| meta.len());
+    let plan = plan(&loaded, &images::folder(args.images.as_deref()), &size);
+    Ok((loaded, plan))
+}
+
+/// `grantflow up`.
+pub fn run_up(args: &UpArgs, json: bool) -> Result<(), Failure> {
+    let progress = Progress::new();
+    let timeout = Duration::from_secs(args.timeout);
+    let (loaded, plan) = planned(&args.file)?;
+    if args.target == Target::Lab {
+        return in_lab::up(&loaded, &args.file.file, &plan, timeout, json, &progress);
+    }
+    let dom0 = Dom0::here()?;
+    let mut journal = Journal::open(&record::home(), &plan.name)?;
+    let file = absolute(&args.file.file);
+    let wanted = Wanted {
+        plan: &plan,
+        file: &file,
+        anew: &[],
+    };
+    let changed = up(wanted, &mut journal, &dom0.tools, &dom0.cleanup, &progress);
+    let is_empty = journal.record == Record::default();
+    let changed = match changed {
+        Err(error) if is_empty => {
+            // There was nothing before, and so there is nothing now.
+            journal.remove()?;
+            return Err(by_blame(error));
+        }
+        other => other.map_err(by_blame)?,
+    };
+    let stages = if args.wait {
+        wait(&journal.record, timeout, &dom0, &progress)?
+    } else {
+        status(&journal.record, &dom0.tools).map_err(by_blame)?
+    };
+    if json {
+        output::line(json!({ "name": plan.name, "changed": changed, "stages": stages }))?;
+    } else {
+        let count = |list: &[String]| list.len();
+        progress.say(format_args!(
+            "{}: {} created, {} kept, {} removed",
+            plan.name,
+            count(&changed.created),
+            count(&changed.kept),
+            count(&changed.removed)
+        ));
+        output::write(table(&stages))?;
+    }
+    let bad: Vec<&str> = stages
+        .iter()
+        .filter(|stage| args.wait && stage.state != "done")
+        .map(|stage| stage.stage.as_str())
+        .collect();
+    if bad.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "not done: {}; see `grantflow logs {}`",
+        bad.join(", "),
+        plan.name
+    )))
+}
+
+/// The file's place, for later commands from elsewhere.
+fn absolute(file: &Path) -> PathBuf {
+    std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
+}
+
+/// Waits until no stage runs any more; how they are then.
+fn wait(
+    record: &Record,
+    timeout: Duration,
+    dom0: &Dom0,
+    progress: &Progress,
+) -> Result<Vec<StageStatus>, Failure> {
+    let begin = std::time::Instant::now();
+    loop {
+        let domains = Xl::new(&dom0.tools).list()?;
+        let running: Vec<&str> = of_record(&record.stages, &domains)
+            .filter(|(_, domain)| domain.is_some_and(is_alive))
+            .map(|(stage, _)| stage.name.as_str())
+            .collect();
+        if running.is_empty() {
+            return status(record, &dom0.tools).map_err(by_blame);
+        }
+        if signals::came(&dom0.stop) {
+            return Err(Failure::failed("stopped waiting; the pipeline runs on"));
+        }
+        if begin.elapsed() >= timeout {
+            let said = format!(
+                "still running after {} s: {}; the pipeline runs on",
+                timeout.as_secs(),
+                running.join(", ")
+            );
+            return Err(Failure::failed(said));
+        }
+        if begin.elapsed().as_secs().is_multiple_of(10) && begin.elapsed().subsec_millis() < 500 {
+            progress.say(format_args!(
+                "{} of {} stages are running",
+                running.len(),
+                record.stages.len()
+            ));
+        }
+        thread::sleep(LOOK);
+    }
+}
+
+/// The name of a pipeline that was brought up: the one that is given by name or by file, or the only one.
+pub(super) fn known_name(given: Option<&str>) -> Result<String, ComposeError> {
+    let known = record::names(&record::home());
+    let unknown = |name: &str, known: String| ComposeError::Unknown {
+        name: name.to_owned(),
+        known,
+    };
+    let name = match (given, known.as_slice()) {
+        (Some(given), _) => name_of(given),
+        (None, [only]) => only.clone(),
+        (None, []) => {
+            return Err(unknown(
+                "running",
+                "; `grantflow up FILE` starts one".to_owned(),
+            ));
+        }
+        (None, many) => {
+            return Err(unknown(
+                "named",
+                format!("; name one of: {}", many.join(", ")),
+            ));
+        }
+    };
+    match known.as_slice() {
+        known if known.contains(&name) => Ok(name),
+        [] => Err(unknown(
+            &format!("`{name}`"),
+            "; none is running".to_owned(),
+        )),
+        many => Err(unknown(
+            &format!("`{name}`"),
+            format!("; there are: {}", many.join(", ")),
+        )),
+    }
+}
+
+/// A file's pipeline, or the name itself. A file with mistakes still tells its name, so that what it has started can be ended.
+fn name_of(given: &str) -> String {
+    let path = Path::new(given);
+    if path.extension().is_none_or(|end| end != "toml") {
+        return given.to_owned();
+    }
+    let stem = path
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    read(&text, &stem).map_or(stem, |pipeline| pipeline.name.value)
+}
+
+/// `grantflow down`.
+pub fn run_down(args: &DownArgs, json: bool) -> Result<(), Failure> {
+    let progress = Progress::new();
+    let dom0 = Dom0::here()?;
+    let name = known_name(args.which.pipeline.as_deref()).map_err(by_blame)?;
+    let journal = Journal::open(&record::home(), &name)?;
+    let patience = if args.now {
+        Duration::ZERO
+    } else {
+        Duration::from_secs(args.timeout)
+    };
+    let ending = Ending {
+        patience,
+        look: LOOK,
+    };
+    let ended = down(journal, ending, &dom0.tools, &dom0.cleanup, &progress).map_err(by_blame)?;
+    if json {
+        output::line(json!({ "name": name, "ended": ended }))?;
+        return Ok(());
+    }
+    let list = |what: &str, stages: &[String]| match stages {
+        [] => String::new(),
+        stages => format!("; {what}: {}", stages.join(", ")),
+    };
+    output::line(format_args!(
+        "{name} is down{}{}{}",
+        list("drained", &ended.drained),
+        list("destroyed while running", &ended.destroyed),
+        list("had been lost", &ended.lost)
+    ))?;
+    Ok(())
+}
+
+/// `grantflow status`.
+pub fn run_status(args: &WhichArgs, json: bool) -> Result<(), Failure> {
+    let dom0 = Dom0::here()?;
+    let name = known_name(args.pipeline.as_deref()).map_err(by_blame)?;
+    let record = record::look(&record::home(), &name)?.unwrap_or_default();
+    let stages = status(&record, &dom0.tools).map_err(by_blame)?;
+    if json {
+        output::line(json!({ "name": name, "generation": record.generation, "stages": stages }))?;
+    } else {
+        output::write(table(&stages))?;
+    }
+    Ok(())
+}
+
+/// `grantflow restart`.
+pub fn run_restart(args: &RestartArgs, json: bool) -> Result<(), Failure> {
+    let progress = Progress::new();
+    let dom0 = Dom0::here()?;
+    let (_, plan) = planned(&args.file)?;
+    let mut journal = Journal::open(&record::home(), &plan.name)?;
+    if journal.record.stages.is_empty() {
+        journal.remove()?;
+        return Err(Failure::input(format!(
+            "{} is not running; `grantflow up` starts it",
+            plan.name
+        )));
+    }
+    let file = absolute(&args.file.file);
+    let wanted = Wanted {
+        plan: &plan,
+        file: &file,
+        anew: &args.stages,
+    };
+    let changed =
+        up(wanted, &mut journal, &dom0.tools, &dom0.cleanup, &progress).map_err(by_blame)?;
+    if json {
+        output::line(json!({ "name": plan.name, "changed": changed }))?;
+    } else {
+        output::line(format_args!("restarted: {}", changed.created.join(", ")))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,391 @@
+//! `grantflow up`: makes what runs what the file says, all of it or nothing.
+//!
+//! A stage whose domain is what the file asks for is kept. The others get new domains beside the old ones, which give their
+//! names up; then everyone is told of their new peers, and only then the old ones go. Until that moment every step can be
+//! undone, and is, when one fails or the composer is killed ([`super::record`]).
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+
+use super::domains::{self, ComposeError, create, find, is_alive, peer_key};
+use super::plan::{Plan, Planned, Wire};
+use super::record::{EdgeRecord, Journal, Record, StageRecord, Undo};
+use crate::progress::Progress;
+use crate::xl::{Domain, Told, Tools, Uuid, XenStore, Xl};
+
+/// How long a stage may take from its creation to its first word in xenstore; emulated machines boot in milliseconds.
+const FIRST_WORD: Duration = Duration::from_secs(20);
+
+/// What a change came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Changed {
+    /// Stages that have a new domain.
+    pub created: Vec<String>,
+    /// Stages that have kept theirs.
+    pub kept: Vec<String>,
+    /// Stages of before that are not in the file any more.
+    pub removed: Vec<String>,
+}
+
+/// What is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// What shall run.
+    pub plan: &'a Plan,
+    /// The file that says so.
+    pub file: &'a Path,
+    /// Stages that get a new domain even if theirs is what it should be.
+    pub anew: &'a [String],
+}
+
+/// Makes what runs what the plan says. `cleanup` are the same tools, for undoing, whatever was asked of us meanwhile.
+pub fn up<T: Tools>(
+    wanted: Wanted<'_>,
+    journal: &mut Journal,
+    tools: &T,
+    cleanup: &T,
+    progress: &Progress,
+) -> Result<Changed, ComposeError> {
+    domains::recover(journal, cleanup)?;
+    let change = Change::prepare(wanted, journal, tools)?;
+    let changed = change.summary(journal);
+    if change.is_empty(&changed) {
+        return Ok(changed);
+    }
+    change.check_memory(tools)?;
+    if let Err(cause) = change.perform(journal, tools, progress) {
+        let cause = Box::new(cause);
+        return Err(match domains::recover(journal, cleanup) {
+            Ok(()) => ComposeError::Undone { cause },
+            Err(undo) => ComposeError::NotUndone {
+                cause,
+                undo: Box::new(undo),
+            },
+        });
+    }
+    domains::destroy_replaced(journal, cleanup)
+        .map_err(|error| ComposeError::Remains(Box::new(error)))?;
+    Ok(changed)
+}
+
+/// What a stage's domain will be.
+enum Fate {
+    /// The one that it has.
+    Keep(Uuid),
+    /// A new one; and the one that has its name until then.
+    Create(Uuid, Option<Uuid>),
+}
+
+impl Fate {
+    fn uuid(&self) -> &Uuid {
+        match self {
+            Self::Keep(uuid) | Self::Create(uuid, _) => uuid,
+        }
+    }
+}
+
+/// A change that is possible.
+struct Change<'p> {
+    plan: &'p Plan,
+    file: PathBuf,
+    /// In the order of the plan's stages.
+    fates: Vec<Fate>,
+    digests: Vec<String>,
+}
+
+impl<'p> Change<'p> {
+    fn prepare<T: Tools>(
+        wanted: Wanted<'p>,
+        journal: &Journal,
+        tools: &T,
+    ) -> Result<Self, ComposeError> {
+        let stages = &wanted.plan.stages;
+        if let Some(unknown) = wanted
+            .anew
+            .iter()
+            .find(|name| !stages.iter().any(|stage| stage.stage == **name))
+        {
+            let known: Vec<&str> = stages.iter().map(|stage| stage.stage.as_str()).collect();
+            return Err(ComposeError::Unknown {
+                name: format!("stage `{unknown}`"),
+                known: format!("; there are: {}", known.join(", ")),
+            });
+        }
+        let domains = Xl::new(tools).list()?;
+        let digests: Vec<String> = stages.iter().map(digest).collect();
+        let mut fates = Vec::new();
+        for (stage, digest) in stages.iter().zip(&digests) {
+            let keep = Some(digest).filter(|_| !wanted.anew.contains(&stage.stage));
+            fates.push(fate(stage, keep, &journal.record, &domains)?);
+        }
+        Ok(Self {
+            plan: wanted.plan,
+            file: wanted.file.to_owned(),
+            fates,
+            digests,
+        })
+    }
+
+    fn summary(&self, journal: &Journal) -> Changed {
+        let mut changed = Changed::default();
+        for (stage, fate) in self.plan.stages.iter().zip(&self.fates) {
+            match fate {
+                Fate::Keep(_) => changed.kept.push(stage.stage.clone()),
+                Fate::Create(..) => changed.created.push(stage.stage.clone()),
+            }
+        }
+        let planned = |name: &String| self.plan.stages.iter().any(|stage| stage.stage == *name);
+        let before = journal.record.stages.iter().map(|stage| &stage.name);
+        changed.removed = before.filter(|name| !planned(name)).cloned().collect();
+        changed
+    }
+
+    fn is_empty(&self, changed: &Changed) -> bool {
+        changed.created.is_empty() && changed.removed.is_empty()
+    }
+
+    fn check_memory<T: Tools>(&self, tools: &T) -> Result<(), ComposeError> {
+        let new = self.plan.stages.iter().zip(&self.fates);
+        let needed = new
+            .filter(|(_, fate)| matches!(fate, Fate::Create(..)))
+            .map(|(stage, _)| u64::from(stage.memory_mib))
+            .sum();
+        let free = Xl::new(tools).free_memory_mib()?;
+        if needed > free {
+            return Err(ComposeError::Memory { needed, free });
+        }
+        Ok(())
+    }
+
+    /// Every step that can be undone, and the one that ends the change: its record.
+    fn perform<T: Tools>(
+        &self,
+        journal: &mut Journal,
+        tools: &T,
+        progress: &Progress,
+    ) -> Result<(), ComposeError> {
+        let mut replaced = Vec::new();
+        for (stage, fate) in self.plan.stages.iter().zip(&self.fates) {
+            let Fate::Create(uuid, old) = fate else {
+                continue;
+            };
+            if let Some(old) = old {
+                give_up_name(old, &stage.domain, journal, tools)?;
+                replaced.push(old.clone());
+            }
+            progress.say(format_args!(
+                "creating {} ({} MiB)",
+                stage.domain, stage.memory_mib
+            ));
+            create(stage, uuid, journal, tools)?;
+        }
+        let domains = Xl::new(tools).list()?;
+        let generation = journal.record.generation + 1;
+        for wire in &self.plan.wires {
+            self.introduce(wire, generation, &domains, journal, tools)?;
+        }
+        for (stage, fate) in self.plan.stages.iter().zip(&self.fates) {
+            if let Fate::Create(uuid, _) = fate {
+                await_word(stage, uuid, tools)?;
+            }
+        }
+        let planned =
+            |stage: &&StageRecord| self.plan.stages.iter().any(|one| one.stage == stage.name);
+        let removed = journal.record.stages.iter().filter(|stage| !planned(stage));
+        replaced.extend(removed.map(|stage| stage.uuid.clone()));
+        let before = std::mem::replace(
+            &mut journal.record,
+            Record {
+                file: self.file.clone(),
+                generation,
+                stages: self.records(),
+                undo: Vec::new(),
+                replaced,
+            },
+        );
+        journal.save().inspect_err(|_| journal.record = before)?;
+        Ok(())
+    }
+
+    /// Tells both ends of an edge who the other is, unless both knew before.
+    fn introduce<T: Tools>(
+        &self,
+        wire: &Wire,
+        generation: u32,
+        domains: &[Domain],
+        journal: &mut Journal,
+        tools: &T,
+    ) -> Result<(), ComposeError> {
+        let (Some(from), Some(to)) = (wire.from, wire.to) else {
+            return Ok(());
+        };
+        let (Some(from), Some(to)) = (self.fates.get(from), self.fates.get(to)) else {
+            return Ok(());
+        };
+        if let (Fate::Keep(_), Fate::Keep(_)) = (from, to) {
+            return Ok(());
+        }
+        let key = peer_key(&wire.name);
+        let store = XenStore::new(tools);
+        for (end, peer) in [(to, from), (from, to)] {
+            let (Some(own), Some(peer)) = (find(domains, end.uuid()), find(domains, peer.uuid()))
+            else {
+                return Ok(());
+            };
+            let path = format!("/local/domain/{}/{key}", own.id);
+            // What is below a new domain goes with it.
+            if let Fate::Keep(uuid) = end {
+                let value = store.read(&path)?;
+                journal.before(Undo::Key {
+                    uuid: uuid.clone(),
+                    key: key.clone(),
+                    value,
+                })?;
+            }
+            store.write(&path, &format!("{} {generation}", peer.id))?;
+        }
+        Ok(())
+    }
+
+    fn records(&self) -> Vec<StageRecord> {
+        let name = |stage: Option<usize>| {
+            stage
+                .and_then(|stage| self.plan.stages.get(stage))
+                .map(|stage| stage.stage.clone())
+        };
+        let ends = |own: usize| {
+            let mut ends = Vec::new();
+            for wire in &self.plan.wires {
+                for (end, peer, reads) in [(wire.to, wire.from, true), (wire.from, wire.to, false)]
+                {
+                    if end == Some(own) {
+                        ends.push(EdgeRecord {
+                            name: wire.name.clone(),
+                            peer: name(peer),
+                            reads,
+                        });
+                    }
+                }
+            }
+            ends
+        };
+        let all = self.plan.stages.iter().zip(&self.fates).zip(&self.digests);
+        all.enumerate()
+            .map(|(place, ((stage, fate), digest))| StageRecord {
+                name: stage.stage.clone(),
+                domain: stage.domain.clone(),
+                uuid: fate.uuid().clone(),
+                digest: digest.clone(),
+                edges: ends(place),
+            })
+            .collect()
+    }
+}
+
+/// What becomes of a stage, given what there is: a domain with the digest `keep` is kept.
+fn fate(
+    stage: &Planned,
+    keep: Option<&String>,
+    record: &Record,
+    domains: &[Domain],
+) -> Result<Fate, ComposeError> {
+    let known = record.stages.iter().find(|known| known.name == stage.stage);
+    let old = known.and_then(|known| find(domains, &known.uuid));
+    if let (Some(known), Some(old)) = (known, old)
+        && Some(&known.digest) == keep
+        && old.name == stage.domain
+        && is_alive(old)
+    {
+        return Ok(Fate::Keep(known.uuid.clone()));
+    }
+    // A domain that has the name and is none of ours, whatever its number.
+    let is_ours = |domain: &Domain| {
+        record
+            .stages
+            .iter()
+            .any(|one| Some(&one.uuid) == domain.uuid.as_ref())
+    };
+    if let Some(other) = domains
+        .iter()
+        .find(|domain| domain.name == stage.domain && !is_ours(domain))
+    {
+        return Err(ComposeError::Taken(other.name.clone()));
+    }
+    let uuid = Uuid::random().map_err(|source| ComposeError::File {
+        path: "/dev/urandom".into(),
+        source,
+    })?;
+    Ok(Fate::Create(uuid, old.and_then(|old| old.uuid.clone())))
+}
+
+/// Renames a domain that is to be replaced, so that its successor can have the name.
+fn give_up_name<T: Tools>(
+    uuid: &Uuid,
+    name: &str,
+    journal: &mut Journal,
+    tools: &T,
+) -> Result<(), ComposeError> {
+    let xl = Xl::new(tools);
+    let domains = xl.list()?;
+    let Some(domain) = find(&domains, uuid) else {
+        return Ok(());
+    };
+    journal.before(Undo::Rename {
+        uuid: uuid.clone(),
+        name: name.to_owned(),
+    })?;
+    Ok(xl.rename(domain.id, &format!("old-{uuid}"))?)
+}
+
+/// Exit code 0 of `xl create` is not enough: the stage must have said a first word, and not have ended in a crash.
+fn await_word<T: Tools>(stage: &Planned, uuid: &Uuid, tools: &T) -> Result<(), ComposeError> {
+    let begin = Instant::now();
+    loop {
+        let domains = Xl::new(tools).list()?;
+        let domain =
+            find(&domains, uuid).ok_or_else(|| ComposeError::Vanished(stage.domain.clone()))?;
+        if let Some(reason) = domain.ended.filter(|reason| !reason.is_orderly()) {
+            return Err(ComposeError::EndedAtOnce {
+                domain: stage.domain.clone(),
+                reason: reason.to_string(),
+                said: last_words(stage),
+            });
+        }
+        if domain.ended.is_some() || Told::new(tools, domain.id).state().is_some() {
+            return Ok(());
+        }
+        if begin.elapsed() >= FIRST_WORD {
+            return Err(ComposeError::Silent {
+                domain: stage.domain.clone(),
+                seconds: FIRST_WORD.as_secs(),
+                said: last_words(stage),
+            });
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The end of a stage's console, each line after a line break.
+fn last_words(stage: &Planned) -> String {
+    let lines = crate::xl::console::tail(&stage.domain);
+    lines.iter().map(|line| format!("\n  {line}")).collect()
+}
+
+/// A digest of all that makes a stage's domain what it is.
+fn digest(stage: &Planned) -> String {
+    let file = |path: &Path| match std::fs::read(path) {
+        Ok(bytes) => hex(&Sha256::digest(bytes)),
+        Err(error) => format!("{}: {error}", path.display()),
+    };
+    hex(&Sha256::digest(stage.essence(&file)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+//! A dom0 for tests: domains and a xenstore in memory, behind the programs' command lines.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use super::tools::{ToolError, Tools};
+
+/// What a call does instead of its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It fails.
+    Fails,
+    /// It does its work, and fails.
+    FailsLate,
+    /// This call and all after it do nothing: the composer is dead.
+    Dead,
+}
+
+/// A domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FakeDomain {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub id: u16,
+    /// Its identity.
+    pub uuid: String,
+    /// Its command line.
+    pub extra: String,
+    /// MiB.
+    pub memory: u64,
+    /// The code of `xl list -v` for why it ended.
+    pub ended: Option<u8>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    domains: Vec<FakeDomain>,
+    store: BTreeMap<String, String>,
+    calls: usize,
+    last_id: u16,
+    fault: Option<(usize, Fault)>,
+}
+
+/// The dom0.
+#[derive(Debug, Default)]
+pub struct FakeHost(RefCell<State>);
+
+impl FakeHost {
+    /// The call of this number, from 0 and counted from now on, goes wrong.
+    pub fn fault_at(&self, call: usize, fault: Fault) {
+        let mut state = self.0.borrow_mut();
+        state.calls = 0;
+        state.fault = Some((call, fault));
+    }
+
+    /// From now on everything works; how many calls there were since a fault was asked for.
+    pub fn mend(&self) -> usize {
+        let mut state = self.0.borrow_mut();
+        state.fault = None;
+        std::mem::take(&mut state.calls)
+    }
+
+    /// A domain that nobody of ours has made.
+    pub fn foreign(&self, name: &str) {
+        let uuid = "00000000-0000-4000-8000-000000000000".to_owned();
+        self.0
+            .borrow_mut()
+            .add(name.to_owned(), uuid, String::new(), 1);
+    }
+
+    /// A domain ends.
+    pub fn end(&self, name: &str, code: u8) {
+        for domain in &mut self.0.borrow_mut().domains {
+            if domain.name == name {
+                domain.ended = Some(code);
+            }
+        }
+    }
+
+    /// All domains, in the order of their creation.
+    pub fn domains(&self) -> Vec<FakeDomain> {
+        self.0.borrow().domains.clone()
+    }
+
+    /// The domain of a name.
+    pub fn domain(&self, name: &str) -> FakeDomain {
+        let found = self
+            .domains()
+            .into_iter()
+            .find(|domain| domain.name == name);
+        found.unwrap_or_else(|| panic!("no domain {name}: {:?}", self.domains()))
+    }
+
+    /// The value below a domain of this name.
+    pub fn value(&self, name: &str, key: &str) -> Option<String> {
+        let path = format!("/local/domain/{}/{key}", self.domain(name).id);
+        self.0.borrow().store.get(&path).cloned()
+    }
+
+    /// Writes a value below a domain of this name.
+    pub fn set(&self, name: &str, key: &str, value: &str) {
+        let path = format!("/local/domain/{}/{key}", self.domain(name).id);
+        self.0.borrow_mut().store.insert(path, value.to_owned());
+    }
+
+    /// All of xenstore.
+    pub fn store(&self) -> BTreeMap<String, String> {
+        self.0.borrow().store.clone()
+    }
+}
+
+impl State {
+    fn add(&mut self, name: String, uuid: String, extra: String, memory: u64) {
+        self.last_id += 1;
+        let id = self.last_id;
+        self.domains.push(FakeDomain {
+            name,
+            id,
+            uuid,
+            extra,
+            memory,
+            ended: None,
+        });
+    }
+
+    fn remove(&mut self, id: &str) {
+        self.domains.retain(|domain| domain.id.to_string() != id);
+        let below = format!("/local/domain/{id}/");
+        self.store.retain(|path, _| !path.starts_with(&below));
+    }
+
+    fn run(&mut self, program: &str, arguments: &[&str]) -> Result<Vec<u8>, ToolError> {
+        let failed = |said: &str| {
+            Err(ToolError::Failed {
+                command: format!("{program} {}", arguments.join(" ")),
+                status: "exit status: 1".into(),
+                said: said.into(),
+            })
+        };
+        match (program, arguments) {
+            ("xl", ["list", "-v"]) => return Ok(self.list()),
+            ("xl", ["info"]) => return Ok(b"host : fake\nfree_memory            : 64\n".to_vec()),
+            ("xl", ["create", "-q", path]) => {
+                let text = std::fs::read_to_string(path).unwrap_or_default();
+                let field = |key: &str| {
+                    let line = text
+                        .lines()
+                        .find_map(|line| line.strip_prefix(&format!("{key} = ")));
+                    line.unwrap_or_default().trim_matches('"').to_owned()
+                };
+                let name = field("name");
+                if self.domains.iter().any(|domain| domain.name == name) {
+                    return failed("Domain with name already exists.");
+                }
+                let memory = field("memory").parse().unwrap_or(0);
+                self.add(name, field("uuid"), field("extra"), memory);
+                let state = format!("/local/domain/{}/data/grantflow/state", self.last_id);
+                self.store.insert(state, "starting".to_owned());
+            }
+            ("xl", ["rename", id, name]) => {
+                for domain in self
+                    .domains
+                    .iter_mut()
+                    .filter(|domain| domain.id.to_string() == *id)
+                {
+                    domain.name = (*name).to_owned();
+                }
+            }
+            ("xl", ["destroy", id]) => self.remove(id),
+            ("xl", ["shutdown", id]) => {
+                // It drains, and with it everyone who reads from it.
+                let is_asked = self
+                    .domains
+                    .iter()
+                    .any(|domain| domain.id.to_string() == *id);
+                for domain in self.domains.iter_mut().filter(|_| is_asked) {
+                    domain.ended.get_or_insert(0);
+                }
+            }
+            ("xenstore-read", ["-R", path]) => {
+                return match self.store.get(*path) {
+                    Some(value) => Ok(value.clone().into_bytes()),
+                    None => failed(&format!("xenstore-read: couldn't read path {path}")),
+                };
+            }
+            ("xenstore-write", ["--", path, value]) => {
+                self.store.insert((*path).into(), (*value).into());
+            }
+            ("xenstore-rm", [path]) => {
+                let below = format!("{path}/");
+                self.store
+                    .retain(|known, _| known != path && !known.starts_with(&below));
+            }
+            ("xenstore-list", [path]) => {
+                let below = format!("{path}/");
+                let names: std::collections::BTreeSet<&str> = self
+                    .store
+                    .keys()
+                    .filter_map(|known| known.strip_prefix(&below)?.split('/').next())
+                    .collect();
+                if names.is_empty() {
+                    return failed(&format!("xenstore-list: could not list path {path}"));
+                }
+                return Ok(names
+                    .into_iter()
+                    .fold(String::new(), |all, name| all + name + "\n")
+                    .into_bytes());
+            }
+            _ => return failed("no such command"),
+        }
+        Ok(Vec::new())
+    }
+
+    fn list(&self) -> Vec<u8> {
+        let mut text =
+            String::from("Name ID Mem VCPUs State Time(s) UUID Reason-Code Security Label\n");
+        text += "Domain-0 0 512 1 r----- 1.0 00000000-0000-0000-0000-000000000000 - -\n";
+        for domain in &self.domains {
+            let (state, code) = match domain.ended {
+                Some(code) => ("---s--", code.to_string()),
+                None => ("-b----", "-".to_owned()),
+            };
+            let FakeDomain {
+                name,
+                id,
+                memory,
+                uuid,
+                ..
+            } = domain;
+            text += &format!("{name} {id} {memory} 1 {state} 0.1 {uuid} {code} -\n");
+        }
+        text.into_bytes()
+    }
+}
+
+impl Tools for &FakeHost {
+    fn run(&self, program: &'static str, arguments: &[&str]) -> Result<Vec<u8>, ToolError> {
+        let mut state = self.0.borrow_mut();
+        let call = state.calls;
+        state.calls += 1;
+        let fault = state
+            .fault
+            .filter(|(at, fault)| *at == call || (*fault == Fault::Dead && call > *at));
+        match fault.map(|(_, fault)| fault) {
+            None => state.run(program, arguments),
+            Some(Fault::Dead) => Err(ToolError::Stopped),
+            Some(fault) => {
+                if fault == Fault::FailsLate {
+                    state.run(program, arguments)?;
+                }
+                Err(ToolError::Failed {
+                    command: program.into(),
+                    status: "exit status: 1".into(),
+                    said: "a fault of the test".into(),
+                })
+            }
+        }
+    }
+}

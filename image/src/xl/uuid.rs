@@ -1,0 +1,105 @@
+//! The identity of a domain, which it keeps while its name and its number may become another's.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+
+/// A UUID (RFC 9562) in the letters of `xl`: lower case, with dashes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Uuid(String);
+
+/// Not a UUID.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no UUID")]
+pub struct NotUuid(String);
+
+impl Uuid {
+    /// A random one (version 4).
+    pub fn random() -> io::Result<Self> {
+        let mut bytes = [0; 16];
+        File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        Ok(Self::version_4(bytes))
+    }
+
+    fn version_4(mut bytes: [u8; 16]) -> Self {
+        // RFC 9562, section 5.4: four bits of version, two of variant.
+        bytes[6] = bytes[6] & 0x0F | 0x40;
+        bytes[8] = bytes[8] & 0x3F | 0x80;
+        let mut text = String::new();
+        for (place, byte) in bytes.iter().enumerate() {
+            if [4, 6, 8, 10].contains(&place) {
+                text.push('-');
+            }
+            text += &format!("{byte:02x}");
+        }
+        Self(text)
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Uuid {
+    type Error = NotUuid;
+
+    fn try_from(text: String) -> Result<Self, NotUuid> {
+        let dashes = |place| [8, 13, 18, 23].contains(&place);
+        let fits = text.len() == 36
+            && text.bytes().enumerate().all(|(place, byte)| {
+                if dashes(place) {
+                    byte == b'-'
+                } else {
+                    byte.is_ascii_hexdigit()
+                }
+            });
+        if fits {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err(NotUuid(text))
+        }
+    }
+}
+
+impl From<Uuid> for String {
+    fn from(uuid: Uuid) -> Self {
+        uuid.0
+    }
+}
+
+impl fmt::Display for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_random_one_reads_back_and_is_no_other() {
+        let (one, other) = (Uuid::random().unwrap(), Uuid::random().unwrap());
+        assert_ne!(one, other);
+        assert_eq!(Uuid::try_from(String::from(one.clone())), Ok(one));
+        assert_eq!(
+            Uuid::version_4([0xFF; 16]).as_str(),
+            "ffffffff-ffff-4fff-bfff-ffffffffffff"
+        );
+    }
+
+    #[test]
+    fn what_is_none_is_refused() {
+        for text in [
+            "",
+            "x",
+            "ffffffff-ffff-4fff-bfff-fffffffffff",
+            "fffffffffffff-4fff-bfff-ffffffffffff",
+            "ffffffff-ffff-4fff-bfff-fffffffffffg",
+        ] {
+            assert!(Uuid::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+}
