@@ -31,6 +31,7 @@ lab: images
 test: tools
 	$(CARGO) test --workspace
 	$(GRANTFLOW) images
+	for file in image/pipelines/*.toml; do $(GRANTFLOW) check $$file || exit 1; done
 	$(GRANTFLOW) lab test --out target/lab
 
 bench: tools

@@ -16,10 +16,7 @@ const FOLDERS: [&str; 2] = ["/var/log/xen/console", "/var/log/xen"];
 /// The log of the domain `name`, or where it would be.
 pub fn path(name: &str) -> PathBuf {
     let in_folder = |folder: &&str| Path::new(folder).join(format!("guest-{name}.log"));
-    let there = FOLDERS
-        .iter()
-        .map(|folder| in_folder(folder))
-        .find(|path| path.exists());
+    let there = FOLDERS.iter().map(in_folder).find(|path| path.exists());
     there.unwrap_or_else(|| in_folder(&FOLDERS[0]))
 }
 

@@ -32,7 +32,8 @@ leak_snapshot "$CONFIGS/before"
 
 # A mistake is told before anything is created.
 pipeline 'one second'
-up 2>"$CONFIGS/said" && fail "a wrong window was taken"
+up 2>"$CONFIGS/said"
+[ $? = 2 ] || fail "a wrong window did not end with exit code 2"
 grep -q "pipeline.toml:1[0-9]:.*is not a span of time" "$CONFIGS/said" || fail "of a wrong window it said: $(cat "$CONFIGS/said")"
 
 pipeline 1s
