@@ -104,9 +104,6 @@ impl Load {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use alloc::format;
-    use alloc::string::String;
-
     use super::*;
     use stage::Stage;
 
@@ -125,7 +122,9 @@ pub(crate) mod tests {
         lines: &[(&'static str, &str)],
     ) {
         for (line, named) in lines {
-            let error = read(line).err().unwrap_or_else(|| format!("{line} passes"));
+            let Err(error) = read(line) else {
+                panic!("{line} passes");
+            };
             assert!(error.contains(named), "{line}: {error}");
         }
     }
