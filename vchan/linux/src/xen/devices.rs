@@ -16,7 +16,7 @@ use vchan::interface::MAX_RING_PAGES;
 use vchan::platform::Access;
 
 use super::abi::{self, AllocGref, GrantRef, MapGrantRef, UnmapNotify};
-use super::{Error, Memory};
+use super::{Error, Memory, Offer};
 use crate::port::{News, Source};
 
 /// One call: its argument is read and written by the kernel.
@@ -190,8 +190,10 @@ pub struct Evtchn {
     file: OwnedFd,
     number: u32,
     domain: u16,
-    /// The way to ask Xen about the port; not every user has it.
+    /// The way to ask Xen about the port; not every user has it, and a guest's kernel may let nothing through.
     privcmd: Option<File>,
+    /// As client: what the server has offered.
+    offer: Option<Offer>,
 }
 
 impl Evtchn {
@@ -201,25 +203,26 @@ impl Evtchn {
             remote_domain: u32::from(domain),
         };
         // SAFETY: this opcode's argument is an `ioctl_evtchn_bind_unbound_port`, which the kernel only reads.
-        Self::new(domain, |file| unsafe {
+        Self::new(domain, None, |file| unsafe {
             call(file, abi::IOCTL_EVTCHN_BIND_UNBOUND_PORT, &mut argument)
         })
     }
 
-    /// A port bound to `domain`'s `port`.
-    pub(super) fn bind_interdomain(domain: u16, port: u32) -> Result<Self, Error> {
+    /// A port bound to `domain`'s `port`, which is that of `offer`.
+    pub(super) fn bind_interdomain(domain: u16, port: u32, offer: Offer) -> Result<Self, Error> {
         let mut argument = abi::BindInterdomain {
             remote_domain: u32::from(domain),
             remote_port: port,
         };
         // SAFETY: this opcode's argument is an `ioctl_evtchn_bind_interdomain`, which the kernel only reads.
-        Self::new(domain, |file| unsafe {
+        Self::new(domain, Some(offer), |file| unsafe {
             call(file, abi::IOCTL_EVTCHN_BIND_INTERDOMAIN, &mut argument)
         })
     }
 
     fn new(
         domain: u16,
+        offer: Option<Offer>,
         bind: impl FnOnce(BorrowedFd<'_>) -> Result<u32, Errno>,
     ) -> Result<Self, Error> {
         let file = OwnedFd::from(open("/dev/xen/evtchn")?);
@@ -229,7 +232,27 @@ impl Evtchn {
             number,
             domain,
             privcmd: open("/dev/xen/privcmd").ok(),
+            offer,
         })
+    }
+
+    /// Whether Xen knows the peer's domain: a dead one too, as long as somebody has its pages mapped.
+    fn domain_exists(&self) -> bool {
+        // Nobody's: Xen looks for the domain first, and never binds this.
+        const NO_PORT: u32 = 0;
+        let mut argument = abi::BindInterdomain {
+            remote_domain: u32::from(self.domain),
+            remote_port: NO_PORT,
+        };
+        // SAFETY: this opcode's argument is an `ioctl_evtchn_bind_interdomain`, which the kernel only reads.
+        let answer = unsafe {
+            call(
+                self.file.as_fd(),
+                abi::IOCTL_EVTCHN_BIND_INTERDOMAIN,
+                &mut argument,
+            )
+        };
+        answer != Err(Errno::SRCH)
     }
 
     /// What Xen says about the port; `None` if it cannot be asked.
@@ -304,8 +327,13 @@ impl Source for Evtchn {
     fn peer_bound(&self) -> bool {
         match self.status() {
             Some(status) => status == abi::EVTCHNSTAT_INTERDOMAIN,
-            // A process that died is noticed by the kernel's goodbye; a domain that did, the store knows.
-            None => super::domain_exists(self.domain),
+            // A process that died is noticed by the kernel's goodbye. Of a domain that did, each of these can tell in some cases:
+            // xenstore to the privileged; Xen about one whose pages we do not hold; what a server left where all can read it.
+            None => {
+                super::domain_is_introduced(self.domain)
+                    && self.domain_exists()
+                    && self.offer.as_ref().is_none_or(Offer::stands)
+            }
         }
     }
 }

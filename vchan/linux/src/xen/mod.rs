@@ -2,6 +2,7 @@
 
 use core::fmt;
 use std::io;
+use std::sync::OnceLock;
 
 use thiserror::Error;
 use vchan::interface::{CLI_LIVE, SRV_LIVE};
@@ -114,10 +115,40 @@ fn own_domain(store: &mut Connection) -> Result<u16, xenstore::Error> {
     text.parse().map_err(|_| xenstore::Error::Reply)
 }
 
-/// Whether xenstore knows this domain; yes, if it cannot be asked.
-fn domain_exists(domain: u16) -> bool {
+/// Whether xenstore knows this domain; yes, if it does not tell. A guest without privileges it does not tell.
+fn domain_is_introduced(domain: u16) -> bool {
     let ask = || Connection::open()?.is_domain_introduced(domain);
     ask().unwrap_or(true)
+}
+
+/// The key of a server's offer, which goes with the server's domain.
+struct Offer {
+    ring_ref: String,
+    /// Whether the server leaves it there while its client is here. Qubes' servers do not, whose names are numbers: for those it
+    /// is what the first look finds.
+    stays: OnceLock<bool>,
+}
+
+impl Offer {
+    fn new(meeting: &Meeting) -> Self {
+        let (_, name) = meeting.path.rsplit_once('/').unwrap_or_default();
+        let number = name.bytes().all(|byte| byte.is_ascii_digit());
+        Self {
+            ring_ref: meeting.ring_ref(),
+            stays: if number { OnceLock::new() } else { true.into() },
+        }
+    }
+
+    /// Whether it is there, as far as that means anything.
+    fn stands(&self) -> bool {
+        let ask = || Connection::open()?.read(Tx::NONE, &self.ring_ref);
+        let there = match ask() {
+            Err(error) => !(error.is("ENOENT") || error.is("EACCES")),
+            Ok(_) => true,
+        };
+        let stays = *self.stays.get_or_init(|| there);
+        there || !stays
+    }
 }
 
 /// The keys of an offer; removed when dropped, for which xenstored is waited for: milliseconds.
@@ -205,7 +236,8 @@ impl Rendezvous for Meeting {
     }
 
     fn bind_interdomain(&self, port: u32) -> Result<Port<Evtchn>, Error> {
-        Ok(Port::new(Evtchn::bind_interdomain(self.peer, port)?))
+        let offer = Offer::new(self);
+        Ok(Port::new(Evtchn::bind_interdomain(self.peer, port, offer)?))
     }
 
     fn map_control(&self, ring_ref: u32, events: &Port<Evtchn>) -> Result<Memory, Error> {
