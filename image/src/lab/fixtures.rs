@@ -12,8 +12,8 @@ use crate::broker;
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 
-/// What the Linux guest runs: the C programs that are measured beside a unikernel.
-const GUEST_PROGRAMS: [&str; 1] = ["tcp-peer"];
+/// What the Linux guest runs: what is measured beside a unikernel, or meets one.
+const GUEST_PROGRAMS: [&str; 3] = ["tcp-peer", "vcat", "vchan-bench"];
 
 /// The folder of the lab's scenarios.
 pub fn scenario_folder(workspace: &Workspace) -> PathBuf {
@@ -63,12 +63,12 @@ pub fn subscriber(job: &mut Job) -> Result<(), LabError> {
     Ok(())
 }
 
-/// Builds the workspace's own programs for Linux, and adds them at `bin/`.
+/// Builds the workspace's own programs for Linux, and adds them at `bin/`; returns where they are.
 pub fn own_programs(
     job: &mut Job,
     workspace: &Workspace,
     progress: &Progress,
-) -> Result<(), LabError> {
+) -> Result<Vec<PathBuf>, LabError> {
     progress.say("building vcat and the conformance checks");
     let arguments = [
         "build",
@@ -92,12 +92,15 @@ pub fn own_programs(
             hint: "",
         });
     }
+    let mut programs = Vec::new();
     for name in ["vcat", "conformance"] {
         let program = workspace.target.join("release").join(name);
         job.program(&format!("bin/{name}"), &program)?;
+        programs.push(program);
     }
     let own = std::env::current_exe().map_err(LabError::file("/proc/self/exe"))?;
-    job.program("bin/grantflow", &own)
+    job.program("bin/grantflow", &own)?;
+    Ok(programs)
 }
 
 /// Compiles the C programs beside the scenarios against Debian's own Xen libraries, and adds them at `bin/`.

@@ -1,7 +1,8 @@
-//! A Linux guest to measure beside a unikernel: the kernel of dom0, and one small initramfs without a disk.
+//! A Linux guest to meet or to measure beside a unikernel: the kernel of dom0, and one small initramfs without a disk.
 //!
 //! A job finds it at `linux-guest/vmlinuz` and `linux-guest/initramfs`. Its command line says what it does
-//! (`linux-guest.sh` reads it): `address=A.B.C.D/N program="COMMAND..."`. It runs the command in a shell and powers off.
+//! (`linux-guest.sh` reads it): with `address=A.B.C.D/N` it has a network, `program="COMMAND..."` it runs in a shell and powers
+//! off. Without a program it does what dom0 tells it through xenstore.
 //!
 //! The kernel is Debian's, with its defaults; `mitigations=off` as in dom0 is the caller's to add. Nothing else runs in the
 //! guest while the program does.
@@ -18,7 +19,13 @@ use super::modules;
 use super::parts::Parts;
 
 /// What the guest loads; each brings what it depends on.
-const MODULES: [&str; 1] = ["xen-netfront"];
+const MODULES: [&str; 5] = [
+    "xen-netfront",
+    "xen-evtchn",
+    "xen-gntalloc",
+    "xen-gntdev",
+    "xen-privcmd",
+];
 
 /// Keeps the guest's modules out of a kernel's folder of modules, which is thrown away: below `into`, as in the guest's root.
 pub fn keep_modules(source: &Path, kernel: &str, into: &Path) -> Result<(), LabError> {
@@ -43,6 +50,9 @@ pub fn add(job: &mut Job, parts: &Parts, programs: &[PathBuf]) -> Result<(), Lab
 
 /// The guest's root. It is not packed: the job is, and the domain builder takes it as it is.
 fn initramfs(parts: &Parts, programs: &[PathBuf]) -> Result<Vec<u8>, LabError> {
+    // Orders come through xenstore.
+    let xenstore = parts.program("usr/bin/xenstore")?;
+    let programs = || programs.iter().chain([&xenstore]);
     let wrong = || LabError::file("the Linux guest's archive");
     let mut archive = Archive::new(Vec::new());
     archive
@@ -59,7 +69,7 @@ fn initramfs(parts: &Parts, programs: &[PathBuf]) -> Result<Vec<u8>, LabError> {
     // The rest of its commands it finds by itself once its shell runs.
     archive.symlink("bin/sh", "busybox").map_err(wrong())?;
     copy_folder(&mut archive, "", &parts.linux_guest())?;
-    for program in programs {
+    for program in programs() {
         let name = program.file_name().unwrap_or_default().to_string_lossy();
         let bytes = fs::read(program).map_err(LabError::file(program))?;
         archive
@@ -67,7 +77,7 @@ fn initramfs(parts: &Parts, programs: &[PathBuf]) -> Result<Vec<u8>, LabError> {
             .map_err(wrong())?;
     }
     let search = Search::new([parts.tree(), PathBuf::from("/")]);
-    for (name, path) in search.resolve(programs.iter().map(PathBuf::as_path))? {
+    for (name, path) in search.resolve(programs().map(PathBuf::as_path))? {
         let bytes = fs::read(&path).map_err(LabError::file(&path))?;
         archive
             .file(&libraries::place(&name), 0o755, &bytes)

@@ -143,8 +143,8 @@ fn furnish(
 ) -> Result<(), Failure> {
     fixtures::images(job, workspace).map_err(by_blame)?;
     fixtures::data(job, workspace)?;
-    fixtures::own_programs(job, workspace, progress)?;
-    let programs = fixtures::c_programs(job, workspace, scratch, progress)?;
+    let mut programs = fixtures::own_programs(job, workspace, progress)?;
+    programs.extend(fixtures::c_programs(job, workspace, scratch, progress)?);
     fixtures::linux_guest(job, programs, progress)?;
     fixtures::mosquitto(job, progress)?;
     let archive = dist::archive(workspace).map_err(Failure::failed)?;

@@ -195,7 +195,8 @@ bench_line() {
 # bench_figure NAME KEY: a whole number out of that line.
 bench_figure() { bench_line "$1" | sed -nE "s/.*\"$2\":([0-9]+).*/\1/p"; }
 
-# linux_guest NAME ADDRESS PROGRAM: boots the Linux guest on the bridge, which runs the program and powers off.
+# linux_guest NAME [ADDRESS PROGRAM]: boots the Linux guest on the bridge, which runs the program and powers off; without a program
+# it has no network and takes orders. CPUS says where it may run.
 linux_guest() {
   need linux-guest/vmlinuz
   local file=$CONFIGS/$1.cfg
@@ -205,12 +206,30 @@ linux_guest() {
     echo "kernel = \"$JOB/linux-guest/vmlinuz\""
     echo "ramdisk = \"$JOB/linux-guest/initramfs\""
     echo "memory = ${GUEST_MEMORY:-192}"
-    echo "extra = 'console=hvc0 quiet mitigations=off address=$2 program=\"$(echo $3)\"'"
-    echo "vif = ['bridge=${BRIDGE:-xenbr0}']"
+    echo "extra = 'console=hvc0 quiet mitigations=off${2:+ address=$2 program=\"$(echo $3)\"}'"
+    [ -z "${2:-}" ] || echo "vif = ['bridge=${BRIDGE:-xenbr0}']"
     echo 'on_poweroff = "preserve"'
     echo 'on_crash = "preserve"'
+    echo "${CONFIG:-}"
   } >"$file"
   xl create -q "$file" || fail "xl create $1 failed"
+}
+# order NAME COMMAND: what a Linux guest without a program is to do next; obeyed NAME [SECONDS]: it has done it, and with success.
+order() {
+  local last
+  last=$(read_key "$1" data/run)
+  # In one line: a line's end is escaped where it is read.
+  xenstore-write "/local/domain/$(domid "$1")/data/run" "$((${last%% *} + 1)) ${2//$'\n'/ }"
+}
+obeyed() {
+  local order ran
+  order=$(read_key "$1" data/run)
+  has_run() {
+    ran=$(read_key "$1" data/ran)
+    [ "${ran% *}" = "${order%% *}" ]
+  }
+  until_true "${2:-$PATIENCE}" has_run "$1" || fail "$1 has not done what it was ordered to do"
+  [ "${ran#* }" = 0 ] || fail "$1 ended with ${ran#* }: $(read_key "$1" data/said)"
 }
 
 # What a machine has in use. leak_snapshot FILE before, leak_check FILE after: the same again, or the scenario fails.
