@@ -87,7 +87,7 @@ c_saw ask 4096 10 40960 40960
 # A reader that has stopped is given up on.
 if [ -n "$SOAK" ]; then
   PAUSED=1 vchan_bench left "role=client peer=0 path=/local/domain/0/data/vchan/left size=100 count=10"
-  peer_in_c take server "$(domid left)" /local/domain/0/data/vchan/left 4096 4096 >/dev/null &
+  "$JOB/bin/vchan-peer" take server "$(domid left)" /local/domain/0/data/vchan/left 4096 4096 >/dev/null &
   until_true "$PATIENCE" xenstore-exists /local/domain/0/data/vchan/left/event-channel || fail "no C server"
   kill -STOP $!
   xl unpause "$(domid left)"
