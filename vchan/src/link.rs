@@ -319,8 +319,9 @@ impl<R: Rendezvous> Link<R> {
         }
     }
 
+    /// What is done when nothing has come for a while: by [`wait`](Self::wait), or at a caller's deadline.
     #[cold]
-    fn heartbeat(&self, (field, index): (Field, u32)) -> Result<(), Corrupt> {
+    pub(crate) fn heartbeat(&self, (field, index): (Field, u32)) -> Result<(), Corrupt> {
         if self.state() == State::Open {
             // Relaxed: a comparison with our own last store; nothing else depends on it.
             let stands = self.control().load_u32(field.offset(), Ordering::Relaxed);

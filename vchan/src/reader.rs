@@ -174,12 +174,13 @@ impl<R: Rendezvous> Reader<R> {
         received.map_err(LateError::Failed)?.ok_or(Stale.into())
     }
 
-    /// One last try, once it is known whether the peer is still there.
+    /// One last try, after what a heartbeat does: with deadlines that are shorter there is none.
     fn at_last<T, E: From<ReadError>>(
         &mut self,
         attempt: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.link.look_for_peer().map_err(ReadError::from)?;
+        let own = (self.half.own, self.consumer.index());
+        self.link.heartbeat(own).map_err(ReadError::from)?;
         attempt(self)
     }
 

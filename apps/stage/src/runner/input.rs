@@ -198,8 +198,9 @@ impl<H: Host> Silence<'_, '_, H> {
         }
         self.board.set_link(self.index, Link::Stale);
         log::warn!(
-            "in.{}: its writer has said nothing for {span:?}; still reading",
-            self.edge.name
+            "in.{}: its writer has said nothing for {} ms; still reading",
+            self.edge.name,
+            span.as_millis() as u64
         );
         let output = read.await;
         self.board.set_link(self.index, Link::Connected);
