@@ -409,6 +409,7 @@ mod tests {
         (tries, outcome)
     }
 
+    // R20 of FAULTS.md.
     #[test]
     fn a_page_that_is_paged_out_is_asked_for_again_and_nothing_else_is() {
         assert_eq!(tried(|_| Ok(GNTST_OKAY)), (1, Ok(7)));

@@ -300,6 +300,7 @@ const fn order_in_pages(min: usize) -> u16 {
 mod tests {
     use super::*;
 
+    // R5 of FAULTS.md.
     #[test]
     fn every_pair_of_orders_is_judged() {
         for left in 0..=64 {

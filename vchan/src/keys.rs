@@ -51,6 +51,7 @@ mod tests {
         assert_eq!(parse(b"4294967295"), Ok(u32::MAX));
     }
 
+    // R28 of FAULTS.md.
     #[test]
     fn everything_else_is_refused() {
         for (value, error) in [

@@ -1,17 +1,20 @@
 //! What a peer may not say, one by one and in both roles: a typed error that names it, the channel closed and the peer
 //! told, nothing copied, nothing kept, and one more violation on the endpoint's count and on the program's.
 
+mod page;
+
 use core::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
+use page::control_page;
 use vchan::conformance::{now, pair, pattern};
 use vchan::in_process::{Error, Host, Meeting, Memory, block_on};
 use vchan::interface::*;
 use vchan::keys::KeyError;
-use vchan::platform::{Access, Rendezvous, SharedMemory};
+use vchan::platform::SharedMemory;
 use vchan::{
-    ConnectError, ConnectOptions, Corrupt, Endpoint, OfferOptions, ReadError, Role, WriteError,
-    violations,
+    ConnectError, ConnectOptions, Corrupt, Endpoint, LateError, OfferOptions, ReadError, Role,
+    WriteError, violations,
 };
 
 const ROLES: [Role; 2] = [Role::Server, Role::Client];
@@ -23,14 +26,6 @@ fn alone(body: impl AsyncFnOnce(&Host)) {
     let host = Host::new();
     block_on(body(&host));
     host.assert_clean();
-}
-
-/// A second mapping of the control page, through which a test plays a broken peer.
-fn control_page(host: &Host) -> Memory {
-    let meeting = host.meeting("edge");
-    let ring_ref = block_on(meeting.keys()).unwrap().ring_ref;
-    let ring_ref = vchan::keys::parse(&ring_ref).unwrap();
-    meeting.map_ring(&[ring_ref], Access::ReadWrite).unwrap()
 }
 
 fn options(left: u16, right: u16) -> OfferOptions {
@@ -214,6 +209,43 @@ fn r3_any_byte_of_the_header() {
     }
 }
 
+/// R3: an index of ours that the peer has changed: found at the next heartbeat, or at a deadline that comes before it.
+#[test]
+fn r3_an_index_of_ours() {
+    for (role, beats) in ROLES
+        .into_iter()
+        .flat_map(|role| [true, false].map(|beats| (role, beats)))
+    {
+        alone(async |host| {
+            let (before, meeting) = (violations(), host.meeting("edge"));
+            let (mut ours, _theirs) = ends(&meeting, role).await;
+            let field = match role {
+                Role::Server => Field::LeftCons,
+                Role::Client => Field::RightCons,
+            };
+            control_page(host).store_u32(field.offset(), 5, Ordering::Release);
+            let blame = ReadError::PeerCorrupt(Corrupt { field, claimed: 5 });
+            let mut out = [0; 8];
+            if beats {
+                assert_eq!(
+                    soon(host, ours.reader().read(&mut out)).await,
+                    Some(Err(blame))
+                );
+            } else {
+                let read = ours
+                    .reader()
+                    .read_before(&mut out, core::future::ready(()))
+                    .await;
+                assert_eq!(read, Err(LateError::Failed(blame)));
+            }
+            assert_eq!(
+                (ours.stats().counters().violations, violations() - before),
+                (1, 1)
+            );
+        });
+    }
+}
+
 /// R4: an index that has been further, be it back to what was read already, which would then come twice.
 #[test]
 fn r4_an_index_that_goes_back() {
@@ -352,7 +384,7 @@ fn r1_r19_an_offer_that_is_broken_from_the_start() {
     }
 }
 
-/// R28: digits, and nothing else; R27: one that is empty is not yet written.
+/// R27, R28: digits, and nothing else; one that is empty is not yet written.
 #[test]
 fn r28_malformed_keys() {
     let long = [b'1'; 4096];

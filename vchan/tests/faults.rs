@@ -1,12 +1,14 @@
 //! What goes wrong around a channel: deaths, forged offers, refused calls. Each test ends with nothing left behind.
 
+mod page;
+
 use core::sync::atomic::Ordering;
 
+use page::control_page;
 use vchan::conformance::{now, pair, pattern};
-use vchan::in_process::{Error, Held, Host, Memory, Release, block_on};
+use vchan::in_process::{Error, Held, Host, Release, block_on};
 use vchan::interface::*;
-use vchan::keys::KeyError;
-use vchan::platform::{Access, EventChannel, Rendezvous, SharedMemory};
+use vchan::platform::{EventChannel, Rendezvous, SharedMemory};
 use vchan::{
     AcceptError, ConnectError, ConnectOptions, Corrupt, Endpoint, OfferError, OfferOptions,
     ReadError, WriteError,
@@ -34,14 +36,7 @@ async fn beating<F: Future>(host: &Host, future: F) -> F::Output {
     panic!("ten heartbeats have not ended the wait");
 }
 
-/// A second mapping of the control page, through which a test plays a broken peer.
-fn control_page(host: &Host) -> Memory {
-    let meeting = host.meeting("edge");
-    let ring_ref = block_on(meeting.keys()).unwrap().ring_ref;
-    let ring_ref = vchan::keys::parse(&ring_ref).unwrap();
-    meeting.map_ring(&[ring_ref], Access::ReadWrite).unwrap()
-}
-
+// R12 of FAULTS.md.
 #[test]
 fn a_silent_death_is_told_from_a_close() {
     check(async |host| {
@@ -63,6 +58,7 @@ fn a_silent_death_is_told_from_a_close() {
     });
 }
 
+// R12 of FAULTS.md.
 #[test]
 fn a_writer_notices_a_silent_death() {
     check(async |host| {
@@ -80,6 +76,7 @@ fn a_writer_notices_a_silent_death() {
     });
 }
 
+// R12 of FAULTS.md.
 #[test]
 fn a_client_notices_the_silent_death_of_its_server() {
     check(async |host| {
@@ -106,6 +103,7 @@ fn a_close_whose_event_got_lost_is_a_close() {
     });
 }
 
+// R17 of FAULTS.md.
 #[test]
 fn heartbeats_alone_end_nothing() {
     check(async |host| {
@@ -186,56 +184,6 @@ fn a_broken_index_breaks_the_channel_for_good() {
 }
 
 #[test]
-fn an_index_that_goes_back_is_refused() {
-    check(async |host| {
-        let meeting = host.meeting("edge");
-        let (mut server, mut client) = pair(&meeting, &meeting, OfferOptions::default()).await;
-        let page = control_page(host);
-        assert_eq!(client.try_write(&pattern(0, 100)), Ok(100));
-        assert_eq!(server.try_read(&mut [0; 40]), Ok(Some(40)));
-        page.store_u32(LEFT_PROD, 99, Ordering::Release);
-        let blame = Corrupt {
-            field: Field::LeftProd,
-            claimed: 99,
-        };
-        assert_eq!(
-            server.try_read(&mut [0; 100]),
-            Err(ReadError::PeerCorrupt(blame))
-        );
-    });
-}
-
-#[test]
-fn live_bytes_without_meaning_are_refused() {
-    for live in (0..=u8::MAX).filter(|live| ![LIVE_CLOSED, LIVE_OPEN].contains(live)) {
-        check(async |host| {
-            let meeting = host.meeting("edge");
-            let (mut server, mut client) = pair(&meeting, &meeting, OfferOptions::default()).await;
-            let page = control_page(host);
-            page.store_u8(CLI_LIVE, live, Ordering::Release);
-            page.store_u8(SRV_LIVE, live, Ordering::Release);
-            let claimed = u32::from(live);
-            let (cli, srv) = (Field::CliLive, Field::SrvLive);
-            assert_eq!(
-                server.try_read(&mut [0; 1]),
-                Err(ReadError::PeerCorrupt(Corrupt {
-                    field: cli,
-                    claimed
-                }))
-            );
-            page.store_u8(SRV_LIVE, live, Ordering::Release);
-            assert_eq!(
-                client.try_write(b"x"),
-                Err(WriteError::PeerCorrupt(Corrupt {
-                    field: srv,
-                    claimed
-                }))
-            );
-        });
-    }
-}
-
-#[test]
 fn a_waiting_server_refuses_a_live_byte_without_meaning() {
     check(async |host| {
         let meeting = host.meeting("edge");
@@ -254,21 +202,7 @@ fn a_waiting_server_refuses_a_live_byte_without_meaning() {
     });
 }
 
-#[test]
-fn an_overwritten_index_of_ours_is_found_at_the_heartbeat() {
-    check(async |host| {
-        let meeting = host.meeting("edge");
-        let (mut server, _client) = pair(&meeting, &meeting, OfferOptions::default()).await;
-        control_page(host).store_u32(LEFT_CONS, 1, Ordering::Release);
-        let blame = Corrupt {
-            field: Field::LeftCons,
-            claimed: 1,
-        };
-        let read = beating(host, server.reader().read(&mut [0; 1])).await;
-        assert_eq!(read, Err(ReadError::PeerCorrupt(blame)));
-    });
-}
-
+// R3 of FAULTS.md.
 /// A server's orders and grants are copied at connecting; what it makes of them afterwards is nothing to us.
 #[test]
 fn later_changes_of_the_offer_have_no_effect() {
@@ -287,94 +221,7 @@ fn later_changes_of_the_offer_have_no_effect() {
     });
 }
 
-/// Offers, lets `forge` change the control page, connects, and checks that a refusal releases everything.
-fn refuses(
-    options: OfferOptions,
-    forge: impl Fn(&Memory),
-    is_right: impl Fn(&ConnectError<Error>) -> bool,
-) {
-    check(async |host| {
-        let meeting = host.meeting("edge");
-        let server = Endpoint::offer(&meeting, options).await.unwrap();
-        let held = host.held();
-        {
-            let page = control_page(host);
-            forge(&page);
-        }
-        let error = Endpoint::connect(&meeting, ConnectOptions::default())
-            .await
-            .err()
-            .unwrap();
-        assert!(is_right(&error), "{error:?}");
-        assert!(!error.to_string().is_empty());
-        assert_eq!(host.held(), held, "the client has kept something");
-        drop(server);
-    });
-}
-
-#[test]
-fn illegal_offers_are_refused_before_a_ring_is_mapped() {
-    let orders = |left, right| {
-        move |page: &Memory| {
-            page.store_u16(LEFT_ORDER, left, Ordering::Release);
-            page.store_u16(RIGHT_ORDER, right, Ordering::Release);
-        }
-    };
-    for (left, right) in [
-        (9, 12),
-        (12, 21),
-        (0, 0),
-        (10, 10),
-        (11, 11),
-        (10, 20),
-        (20, 10),
-        (0xffff, 12),
-    ] {
-        refuses(options(12, 12), orders(left, right), |error| {
-            matches!(error, ConnectError::PeerLayout(_))
-        });
-    }
-    refuses(
-        options(12, 12),
-        |page| page.store_u32(GRANTS + 4, 0, Ordering::Release),
-        |error| matches!(error, ConnectError::PeerGrants(0)),
-    );
-    refuses(
-        options(12, 12),
-        |page| {
-            let left = page.load_u32(GRANTS, Ordering::Acquire);
-            page.store_u32(GRANTS + 4, left, Ordering::Release);
-        },
-        |error| matches!(error, ConnectError::PeerGrants(grant) if *grant > 0),
-    );
-    refuses(
-        options(13, 12),
-        |page| page.store_u32(GRANTS + 8, 0xdead, Ordering::Release),
-        |error| matches!(error, ConnectError::MapRing(Error::Grant(0xdead))),
-    );
-    for live in [0, 2, 3, 255] {
-        refuses(
-            options(10, 11),
-            |page| page.store_u8(SRV_LIVE, live, Ordering::Release),
-            |error| matches!(error, ConnectError::PeerClosed(found) if *found == live),
-        );
-    }
-    for live in [0, 1, 3] {
-        refuses(
-            options(10, 11),
-            |page| page.store_u8(CLI_LIVE, live, Ordering::Release),
-            |error| matches!(error, ConnectError::Used(found) if *found == live),
-        );
-    }
-    for offset in [LEFT_PROD, RIGHT_PROD, LEFT_CONS, RIGHT_CONS] {
-        refuses(
-            options(10, 11),
-            |page| page.store_u32(offset, 0x4000_0000, Ordering::Release),
-            |error| matches!(error, ConnectError::PeerIndex(_)),
-        );
-    }
-}
-
+// R6 of FAULTS.md.
 #[test]
 fn the_control_page_is_no_ring() {
     let host = Host::new();
@@ -393,33 +240,7 @@ fn the_control_page_is_no_ring() {
     host.assert_clean();
 }
 
-#[test]
-fn malformed_keys_are_refused() {
-    check(async |host| {
-        let meeting = host.meeting("edge");
-        for (ring_ref, port, is_ring_ref, error) in [
-            (&b"12abc"[..], &b"1"[..], true, KeyError::NotDecimal),
-            (b"", b"1", true, KeyError::Empty),
-            (b"1", b"-1", false, KeyError::NotDecimal),
-            (b"1", b"4294967296", false, KeyError::TooLarge),
-            (b"1", b"0", false, KeyError::Zero),
-        ] {
-            host.forge_keys("edge", ring_ref, port);
-            match Endpoint::connect(&meeting, ConnectOptions::default())
-                .await
-                .err()
-            {
-                Some(ConnectError::PeerRingRef(found)) if is_ring_ref => assert_eq!(found, error),
-                Some(ConnectError::PeerEventChannel(found)) if !is_ring_ref => {
-                    assert_eq!(found, error)
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        host.remove_keys("edge");
-    });
-}
-
+// R29 of FAULTS.md.
 #[test]
 fn a_used_channel_is_adopted_where_it_stands() {
     check(async |host| {
@@ -460,6 +281,7 @@ fn every_refused_call_of_a_server_unwinds() {
     }
 }
 
+// R6 of FAULTS.md.
 #[test]
 fn every_refused_call_of_a_client_unwinds() {
     // Keys, port, control page, two rings.
@@ -486,6 +308,7 @@ fn every_refused_call_of_a_client_unwinds() {
     }
 }
 
+// R21 of FAULTS.md.
 #[test]
 fn a_released_page_that_is_still_mapped_stays_readable() {
     check(async |host| {
@@ -522,6 +345,7 @@ fn pages_go_before_the_port_and_the_keys_go_last() {
     });
 }
 
+// R25, R26 of FAULTS.md.
 #[test]
 fn threads_of_their_own_lose_nothing() {
     for (left, right) in [(10, 11), (12, 12)] {

@@ -203,6 +203,7 @@ async fn receive<R: Rendezvous>(mut reader: Reader<R>, ring: u32, total: usize, 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
+    // R7, R22 of FAULTS.md.
     #[test]
     fn rings_behave_as_bounded_queues(
         layout in layout(),
@@ -237,6 +238,7 @@ proptest! {
         host.assert_clean();
     }
 
+    // R25 of FAULTS.md.
     #[test]
     fn nobody_sleeps_for_ever(
         layout in layout(),

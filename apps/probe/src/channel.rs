@@ -111,6 +111,11 @@ pub async fn source(endpoint: Endpoint<Meeting>, order: &Order) -> Result<String
     Ok(format!("sent {}", sum.text()))
 }
 
+/// Ends the domain while the channel is open.
+pub async fn panic(_endpoint: Endpoint<Meeting>, _: &Order) -> Result<String, String> {
+    panic!("as do=panic-connected asked")
+}
+
 /// Receives to the end.
 pub async fn sink(endpoint: Endpoint<Meeting>, _: &Order) -> Result<String, String> {
     let (mut reader, _writer) = endpoint.split();

@@ -28,6 +28,7 @@ impl Stage for Probe {
             Kind::Choice(&[
                 STAGE,
                 "panic",
+                "panic-connected",
                 "fault",
                 "stack",
                 "opcode",
@@ -48,6 +49,7 @@ impl Stage for Probe {
                 "echo",
                 "exchange",
                 "conformance",
+                "victim",
             ]),
             STAGE,
             "what to do",

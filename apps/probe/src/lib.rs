@@ -12,6 +12,7 @@
 //! | [`channel`] | sends, receives and echoes bytes over vchan |
 //! | [`conformance`] | vchan's checks, with both ends in this domain |
 //! | [`stream`] | the bytes that are sent, and their checksum |
+//! | [`victim`] | meets peers that do not keep to the protocol |
 //! | [`function`] | a stage like any other: counts what comes, emits what it is told |
 #![no_std]
 
@@ -26,6 +27,7 @@ pub mod machine;
 pub mod output;
 pub mod store;
 pub mod stream;
+pub mod victim;
 
 mod report;
 mod run;

@@ -8,7 +8,7 @@ use unikernel::stage::Plan;
 use unikernel::{console, stage};
 
 use crate::function::{Probe, STAGE};
-use crate::{Report, channel, conformance, faults, limits, machine, output, store};
+use crate::{Report, channel, conformance, faults, limits, machine, output, store, victim};
 
 /// Does what `do=` says, and ends the domain.
 pub fn main(boot: Boot) -> ! {
@@ -37,6 +37,7 @@ pub fn main(boot: Boot) -> ! {
 async fn act(plan: &stage::Plan<'_>, report: &Report, pages: usize) -> Result<(), String> {
     match plan.params.text("do").unwrap_or_default() {
         "panic" => panic!("as do=panic asked"),
+        "panic-connected" => channel::each(plan, report, channel::panic).await,
         "fault" => faults::write_to_null(),
         "stack" => faults::overflow_the_stack(),
         "opcode" => faults::invalid_opcode(),
@@ -55,6 +56,7 @@ async fn act(plan: &stage::Plan<'_>, report: &Report, pages: usize) -> Result<()
         "source" => channel::each(plan, report, channel::source).await,
         "sink" => channel::each(plan, report, channel::sink).await,
         "echo" => channel::each(plan, report, channel::echo).await,
+        "victim" => victim::meet_all(plan, report).await,
         "exchange" => channel::each(plan, report, channel::exchange).await,
         "conformance" => conformance::run(report).await,
         other => Err(alloc::format!("do={other} is nothing that this image does")),

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A domain destroyed while a peer has its pages mapped is gone soon: the peer lets go of them, and nothing is left
+# R12: A domain destroyed while a peer has its pages mapped is gone soon: the peer lets go of them, and nothing is left
 # timeout: 400
 . "$JOB/lab/lib.sh"
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Stages that are connected, or wait for a peer that never comes, use less than 1 % of a CPU while nothing happens
+# R27: Stages that are connected, or wait for a peer that never comes, use less than 1 % of a CPU while nothing happens
 # timeout: 300
 . "$JOB/lab/lib.sh"
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Both roles against a C program linked with Debian's libxenvchan, bytes compared both ways
+# R10: Both roles against a C program linked with Debian's libxenvchan, bytes compared both ways
 # timeout: 300
 . "$JOB/lab/lib.sh"
 need bin/vchan-peer

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A peer destroyed while connected: the reader says `stale EDGE`, and goes on with the one that dom0 names next
+# R14: A peer destroyed while connected: the reader says `stale EDGE`, and goes on with the one that dom0 names next
 # timeout: 300
 . "$JOB/lab/lib.sh"
 

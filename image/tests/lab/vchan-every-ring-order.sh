@@ -1,5 +1,5 @@
 #!/bin/bash
-# Two domains exchange bytes over vchan rings of every order, 10 to 20, both ways at once
+# R23 R25 R26: Two domains exchange bytes over vchan rings of every order, 10 to 20, both ways at once
 # timeout: 300
 . "$JOB/lab/lib.sh"
 

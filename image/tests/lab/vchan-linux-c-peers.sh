@@ -1,5 +1,5 @@
 #!/bin/bash
-# vcat against Debian's libxenvchan and vchan-socket-proxy, both in dom0, both roles: bytes compared, and nothing left
+# R10: vcat against Debian's libxenvchan and vchan-socket-proxy, both in dom0, both roles: bytes compared, and nothing left
 # timeout: 300
 . "$JOB/lab/lib.sh"
 need bin/vchan-peer

@@ -1,5 +1,5 @@
 #!/bin/bash
-# kill -9 of vcat is seen by the unikernel, a destroyed unikernel by vcat, in both roles; grants and ports are given back
+# R11: kill -9 of vcat is seen by the unikernel, a destroyed unikernel by vcat, in both roles; grants and ports are given back
 # timeout: 400
 . "$JOB/lab/lib.sh"
 vcat=$JOB/bin/vcat

@@ -151,6 +151,7 @@ mod tests {
         }
     }
 
+    // R14 of FAULTS.md.
     #[test]
     fn a_change_is_told_once_and_the_same_pair_again_is_none() {
         let world = World::new();

@@ -188,6 +188,7 @@ mod portable {
 mod tests {
     type Copy = unsafe fn(*mut u8, *const u8, usize);
 
+    // R26 of FAULTS.md.
     #[test]
     fn every_length_and_alignment_is_copied_and_no_byte_more() {
         let source: Vec<u8> = (0..4400).map(|at| (at * 7 + at / 251) as u8).collect();

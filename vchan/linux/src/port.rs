@@ -352,6 +352,7 @@ mod tests {
         assert_eq!(port.event_count(), 0);
     }
 
+    // R18 of FAULTS.md.
     #[test]
     fn a_wait_gives_others_their_turn_even_when_its_event_is_there() {
         let (port, mut peer) = Bytes::port(NEVER);

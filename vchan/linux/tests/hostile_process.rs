@@ -131,6 +131,7 @@ fn pages_that_could_go_away_are_not_mapped() {
     assert_eq!(Held::now(), before);
 }
 
+// R20 of FAULTS.md.
 #[test]
 fn references_that_were_not_granted_are_not_mapped() {
     let _alone = held::alone();
@@ -223,6 +224,7 @@ fn a_server_that_says_nothing_is_waited_for_as_long_as_one_likes() {
     );
 }
 
+// R18 of FAULTS.md.
 #[test]
 fn events_without_end_and_files_among_them_disturb_nobody() {
     let _alone = held::alone();

@@ -118,6 +118,7 @@ fn bytes_come_back_as_they_went_through_rings_of_every_order() {
     place.assert_empty();
 }
 
+// R11 of FAULTS.md.
 #[test]
 fn a_peer_killed_at_any_point_is_seen_and_leaves_nothing() {
     let _alone = held::alone();

@@ -284,6 +284,7 @@ fn output_that_takes_no_more_is_a_failure() {
     assert!(said.contains("before the peer had read the last"), "{said}");
 }
 
+// R11 of FAULTS.md.
 #[test]
 fn a_peer_that_is_killed_is_seen_and_leaves_nothing() {
     for (stays, dies) in [("listen", "connect"), ("connect", "listen")] {

@@ -8,6 +8,7 @@ use super::tools::{both, let_others_run, now, pair, pattern, read_exactly, write
 use crate::platform::Rendezvous;
 use crate::{Layout, OfferOptions, Policy, RecvError, SendError};
 
+// R23 of FAULTS.md.
 /// `send` and `recv` move all or nothing, at every length around the ring's size.
 pub async fn messages_are_whole<R: Rendezvous>(server: &R, client: &R) {
     for layout in kinds(&[(10, 11), (11, 10), (12, 11), (13, 12)]) {

@@ -17,6 +17,7 @@ pub async fn fills_exactly_in_each_kind_of_layout<R: Rendezvous>(server: &R, cli
     }
 }
 
+// R7 of FAULTS.md.
 /// [`fills_exactly`] near the largest index.
 pub async fn fills_exactly_where_indexes_wrap<R: Rendezvous>(server: &R, client: &R) {
     for layout in kinds(&[(10, 11), (11, 10), (11, 12), (12, 11), (12, 12), (16, 13)]) {
@@ -104,6 +105,7 @@ async fn streams_both_ways_in<R: Rendezvous>(server: &R, client: &R, layout: Lay
     assert!(server.events_sent > 0 && client.events_sent > 0);
 }
 
+// R10 of FAULTS.md.
 /// Close comes after the data: the reader gets everything, then the end; the writer gets an error.
 pub async fn closes_in_order<R: Rendezvous>(server: &R, client: &R) {
     for closer in [Role::Server, Role::Client] {
@@ -238,6 +240,7 @@ pub async fn hears_a_client_that_left<R: Rendezvous>(server: &R, client: &R) {
     assert!(matches!(again, Err(ConnectError::Used(0))));
 }
 
+// R27 of FAULTS.md.
 /// A client that waits for a server, and gives up, leaves nothing.
 pub async fn waits_for_a_server<R: Rendezvous>(server: &R, client: &R) {
     assert!(
@@ -253,6 +256,7 @@ pub async fn waits_for_a_server<R: Rendezvous>(server: &R, client: &R) {
     assert!(joined.unwrap().is_connected() && offered.unwrap().role() == Role::Server);
 }
 
+// R23 of FAULTS.md.
 /// Nothing to do is nothing done: no event, no wait.
 pub async fn empty_buffers_do_nothing<R: Rendezvous>(server: &R, client: &R) {
     let (mut server_end, mut client_end) = pair(server, client, OfferOptions::default()).await;

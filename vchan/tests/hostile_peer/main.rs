@@ -19,6 +19,7 @@ use vchan::platform::{Access, EventChannel, Rendezvous, SharedMemory};
 use vchan::ring::{Consumer, Geometry, Producer};
 use vchan::{ConnectError, ConnectOptions, Endpoint, OfferOptions, ReadError, WriteError};
 
+// R2 of FAULTS.md.
 #[test]
 fn a_client_loads_each_field_of_an_offer_once() {
     for (left, right) in [(10, 11), (12, 11), (11, 20), (20, 20)] {
@@ -48,6 +49,7 @@ fn a_client_maps_for_writing_only_what_it_fills() {
     );
 }
 
+// R5 of FAULTS.md.
 #[test]
 fn an_offer_with_more_grants_than_fit_is_refused_unread() {
     for orders in [(10, 20), (20, 10), (21, 12), (12, 0xffff)] {
@@ -61,6 +63,7 @@ fn an_offer_with_more_grants_than_fit_is_refused_unread() {
     }
 }
 
+// R1, R4 of FAULTS.md.
 /// All that the peer's index can say, against all that it may say, counted out rather than computed. Some of what we
 /// have filled or taken the peer has not been shown: it can have read none of the one, and refilled none of the other.
 #[test]
@@ -211,6 +214,7 @@ fn a_close_at_any_load_loses_nothing() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
+    // R1, R2 of FAULTS.md.
     #[test]
     fn nothing_that_a_peer_says_harms_us(
         claims in proptest::collection::vec(claim(), 1..64),
@@ -257,6 +261,7 @@ proptest! {
         }
     }
 
+    // R2 of FAULTS.md.
     #[test]
     fn no_offer_harms_a_client(
         claims in proptest::collection::vec(claim(), 1..600),

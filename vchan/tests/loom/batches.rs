@@ -57,6 +57,7 @@ fn batched_space_wakes_a_sleeping_writer() {
     });
 }
 
+// R10 of FAULTS.md.
 #[test]
 fn batched_data_comes_before_the_close() {
     model(|| {
@@ -74,6 +75,7 @@ fn batched_data_comes_before_the_close() {
     });
 }
 
+// R24 of FAULTS.md.
 /// The largest message there is, which needs every byte of the ring, behind a small one.
 #[test]
 fn whole_messages_wake_both_sides() {

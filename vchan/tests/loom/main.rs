@@ -18,6 +18,7 @@ fn model(body: impl Fn() + Send + Sync + 'static) {
     builder.check(body);
 }
 
+// R16 of FAULTS.md.
 #[test]
 fn bytes_wake_a_sleeping_reader() {
     model(|| {
@@ -41,6 +42,7 @@ fn bytes_wake_a_sleeping_reader() {
     });
 }
 
+// R16 of FAULTS.md.
 #[test]
 fn space_wakes_a_sleeping_writer() {
     model(|| {
@@ -71,6 +73,7 @@ fn space_wakes_a_sleeping_writer() {
     });
 }
 
+// R10 of FAULTS.md.
 #[test]
 fn data_comes_before_the_close() {
     model(|| {
@@ -167,6 +170,7 @@ fn drained_wakes_when_all_is_read() {
     });
 }
 
+// R25 of FAULTS.md.
 /// The server's halves sleep on one port, as two tasks of one thread, one for data and one for space; a single event
 /// may carry the news for both.
 #[test]

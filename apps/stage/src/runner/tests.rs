@@ -213,6 +213,7 @@ fn a_peer_that_never_comes_is_waited_for_without_work() {
     assert_eq!(network.now(), PUBLISH_INTERVAL);
 }
 
+// R22 of FAULTS.md.
 #[test]
 fn a_full_output_stops_its_inputs() {
     let network = Network::new();
@@ -279,6 +280,7 @@ fn counters_are_published_at_most_once_a_second_and_at_the_end() {
     assert_eq!(last.1, counters);
 }
 
+// R9 of FAULTS.md.
 #[test]
 fn a_lost_writer_makes_the_edge_stale_and_its_half_pack_is_dropped() {
     let network = Network::new();
@@ -455,6 +457,7 @@ fn at_its_end_a_source_gives_a_silent_reader_five_seconds() {
     );
 }
 
+// R22 of FAULTS.md.
 #[test]
 fn a_slow_reader_has_all_the_time_it_needs() {
     let network = Network::new();

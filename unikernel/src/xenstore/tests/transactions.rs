@@ -72,6 +72,7 @@ fn a_commit_can_share_the_batch_of_its_requests() {
     );
 }
 
+// R30 of FAULTS.md.
 #[test]
 fn conflicts_are_retried_ten_times() {
     let world = World::new();

@@ -162,6 +162,7 @@ fn nodes_are_written_read_listed_and_removed() {
     }
 }
 
+// R30 of FAULTS.md.
 #[test]
 fn a_transaction_is_tried_again_and_not_for_ever() {
     for (conflicts, tries) in [(0, 1), (3, 4), (u32::MAX, TRIES)] {
