@@ -50,6 +50,7 @@ impl Stage for Probe {
                 "exchange",
                 "conformance",
                 "victim",
+                "matrix",
             ]),
             STAGE,
             "what to do",

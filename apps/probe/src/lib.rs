@@ -11,6 +11,7 @@
 //! | [`store`] | each kind of xenstore request |
 //! | [`channel`] | sends, receives and echoes bytes over vchan |
 //! | [`conformance`] | vchan's checks, with both ends in this domain |
+//! | [`matrix`] | messages of every length over rings of every order, with a C program at the other end |
 //! | [`stream`] | the bytes that are sent, and their checksum |
 //! | [`victim`] | meets peers that do not keep to the protocol |
 //! | [`function`] | a stage like any other: counts what comes, emits what it is told |
@@ -24,6 +25,7 @@ pub mod faults;
 pub mod function;
 pub mod limits;
 pub mod machine;
+pub mod matrix;
 pub mod output;
 pub mod store;
 pub mod stream;

@@ -8,7 +8,7 @@ use unikernel::stage::Plan;
 use unikernel::{console, stage};
 
 use crate::function::{Probe, STAGE};
-use crate::{Report, channel, conformance, faults, limits, machine, output, store, victim};
+use crate::{Report, channel, conformance, faults, limits, machine, matrix, output, store, victim};
 
 /// Does what `do=` says, and ends the domain.
 pub fn main(boot: Boot) -> ! {
@@ -58,6 +58,7 @@ async fn act(plan: &stage::Plan<'_>, report: &Report, pages: usize) -> Result<()
         "echo" => channel::each(plan, report, channel::echo).await,
         "victim" => victim::meet_all(plan, report).await,
         "exchange" => channel::each(plan, report, channel::exchange).await,
+        "matrix" => matrix::run(plan, report).await,
         "conformance" => conformance::run(report).await,
         other => Err(alloc::format!("do={other} is nothing that this image does")),
     }

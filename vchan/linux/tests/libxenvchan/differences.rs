@@ -12,10 +12,11 @@ use vchan_linux::{Corrupt, Layout, ReadError, Role, Stream, block_on, interface,
 
 use crate::{PATIENCE, Place, ROLES, data, orders, sum};
 
-/// The lengths of the C program's matrix.
-fn lengths(ring: usize) -> [usize; 9] {
+/// The C program's matrix: number and length of the messages over a ring of this size, and whether we send or take them as a
+/// whole: two of four, of which it does one so.
+fn messages(ring: usize) -> impl Iterator<Item = (usize, usize, bool)> {
     let half = ring / 2;
-    [
+    let lengths = [
         0,
         1,
         half - 1,
@@ -25,7 +26,15 @@ fn lengths(ring: usize) -> [usize; 9] {
         ring,
         ring + 1,
         2 * ring,
-    ]
+    ];
+    (0..4 * lengths.len()).filter_map(move |number| {
+        let len = lengths[number / 4];
+        let there = match number % 4 {
+            1 | 2 => len <= ring,
+            _ => len > 0,
+        };
+        there.then_some((number, len, number % 4 >= 2 && len <= ring))
+    })
 }
 
 /// Of what libxenvchan makes all small ones, and each order once on either side.
@@ -51,29 +60,18 @@ pub fn every_length(program: &Path) {
             let all = data(2 * left.max(right) + 36);
             let (mut reader, mut writer) = stream.split();
             let mut total = 0;
-            for number in 0..36 {
-                let len = lengths(outgoing)[number / 4];
+            for (number, len, whole) in messages(outgoing) {
                 let message = &all[number..number + len];
-                // As the C program, which takes it as a whole in the two of four in the middle.
-                let (it_whole, whole) = (number % 4 == 1 || number % 4 == 2, number % 4 >= 2);
-                if len > outgoing && it_whole || len == 0 && !it_whole {
-                    continue;
-                }
-                if whole && len <= outgoing {
+                if whole {
                     block_on(writer.inner().send(message)).unwrap();
                 } else {
                     writer.write_all(message).unwrap();
                 }
                 total += len;
             }
-            for number in 0..36 {
-                let len = lengths(incoming)[number / 4];
-                let (it_whole, whole) = (number % 4 == 1 || number % 4 == 2, number % 4 >= 2);
-                if len > incoming && it_whole || len == 0 && !it_whole {
-                    continue;
-                }
+            for (number, len, whole) in messages(incoming) {
                 let mut message = vec![0; len];
-                if whole && len <= incoming {
+                if whole {
                     let received = block_on(reader.inner().recv(&mut message));
                     assert_eq!(received, Ok(len), "{ours:?} {layout:?}");
                 } else {

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
+#include "matrix.h"
 
 static struct libxenvchan *channel;
 static unsigned char data[1 << 21];
@@ -36,45 +37,6 @@ static int give(int length)
 		if ((now = libxenvchan_write(channel, data + done, length - done)) < 0)
 			return -1;
 	return 0;
-}
-
-static unsigned char expected(long at)
-{
-	return at * 2654435761u >> 24;
-}
-
-// One message of the matrix: `whole` for recv and send, else as a stream. Message `number` begins at byte `number` of the data.
-static void message(int number, long length, int whole, int out)
-{
-	for (int i = 0; out && i < length; i++)
-		data[i] = expected(number + i);
-	for (long done = 0, now; done < length || whole; done += now) {
-		if (out)
-			now = whole ? libxenvchan_send(channel, data, length) : libxenvchan_write(channel, data + done, length - done);
-		else
-			now = whole ? libxenvchan_recv(channel, data, length) : libxenvchan_read(channel, data + done, length - done);
-		if (now < 0 || (whole && now != length))
-			exit(5);
-		if (whole)
-			break;
-	}
-	for (int i = 0; !out && i < length; i++)
-		if (data[i] != expected(number + i))
-			exit(6);
-	total += length;
-}
-
-static void matrix(int out)
-{
-	long ring = 1l << (out ? channel->write.order : channel->read.order);
-	long lengths[] = { 0, 1, ring / 2 - 1, ring / 2, ring / 2 + 1, ring - 1, ring, ring + 1, 2 * ring };
-	// Each as a stream, then twice as a whole, if it fits, then as a stream: the other end changes over in the middle.
-	for (int number = 0; number < 4 * 9; number++) {
-		long length = lengths[number / 4];
-		int whole = number % 4 == 1 || number % 4 == 2;
-		if (whole ? length <= ring : length > 0)
-			message(number, length, whole, out);
-	}
 }
 
 static volatile long steps, chosen;
@@ -142,8 +104,9 @@ int main(int words, char **word)
 				return 4;
 		}
 	} else if (!strcmp(work, "matrix")) {
-		matrix(0);
-		matrix(1);
+		if (!matrix(channel, 0) || !matrix(channel, 1))
+			return 5;
+		total = matrix_total;
 	} else if (!strcmp(work, "step")) {
 		struct sigaction action = { .sa_sigaction = stepped, .sa_flags = SA_SIGINFO };
 		sigaction(SIGTRAP, &action, NULL);
