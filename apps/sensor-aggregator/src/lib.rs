@@ -2,6 +2,9 @@
 //!
 //! * [`Sensor`] replays a recorded CSV file, or makes a signal from a seed;
 //! * [`Aggregator`] condenses readings into windows of event time;
+//! * [`Filter`] calibrates, bounds and smooths readings;
+//! * [`Detect`] raises an alert when a series leaves what is usual;
+//! * [`Log`] prints readings on its console;
 //! * [`csv`]: rows of a CSV file, read where they stand.
 //!
 //! No function knows the platform it runs on: see the `stage` crate.
@@ -14,10 +17,19 @@ extern crate std;
 
 pub mod aggregator;
 pub mod csv;
+pub mod detect;
+pub mod filter;
+pub mod log;
 pub mod sensor;
+pub mod series;
 
+#[cfg(test)]
+mod bench;
 #[cfg(test)]
 mod pipeline;
 
 pub use aggregator::Aggregator;
+pub use detect::Detect;
+pub use filter::Filter;
+pub use log::Log;
 pub use sensor::Sensor;

@@ -213,8 +213,9 @@ fn draw_edge(text: &mut String, nodes: &[Node<'_>], edge: &Edge, bottom: usize) 
     } else {
         let middle = usize::midpoint(x1, x2);
         let line = format!("M{x1} {y1}C{middle} {y1} {middle} {y2} {x2} {y2}");
-        // Beside the end that has fewer edges beside it: each end of an edge has a place of its own more often than its middle.
-        (line, "", (x1 + 8, y1 - 6))
+        // Beside the writer's end, on the side that the line does not turn to.
+        let side = if y2 < y1 { y1 + 15 } else { y1 - 6 };
+        (line, "", (x1 + 8, side))
     };
     let _ = writeln!(
         text,

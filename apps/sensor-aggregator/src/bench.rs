@@ -1,0 +1,84 @@
+//! A bench for tests of functions: one function, its outputs, and what was emitted.
+
+use std::string::{String, ToString};
+use std::vec::Vec;
+use std::{format, vec};
+
+use stage::senml::{Item, StreamDecoder};
+use stage::{Outputs, Plan, Reading, Stage, Timestamp, Value, Verdict};
+
+/// A function with one input, and outputs to look into.
+pub struct Bench<S> {
+    function: S,
+    pub out: Outputs,
+}
+
+impl<S: Stage> Bench<S> {
+    pub fn new(command: &str, outputs: usize) -> Self {
+        let edges: String = (0..outputs).map(|n| format!(" out.o{n}=2")).collect();
+        let function = made::<S>(&format!("in.a=1{edges} {command}"));
+        Self {
+            function: function.unwrap_or_else(|error| panic!("{error}")),
+            out: Outputs::new(vec![1 << 16; outputs]),
+        }
+    }
+
+    /// Why the function does not take these parameters.
+    pub fn refused(command: &str) -> String {
+        let made = made::<S>(&format!("in.a=1 out.o=2 {command}"));
+        made.err().unwrap_or_else(|| panic!("{command} was taken"))
+    }
+
+    pub fn reading(&mut self, reading: &Reading<'_>) -> Verdict {
+        self.function.reading(0, reading, &mut self.out)
+    }
+}
+
+fn made<S: Stage>(command: &str) -> Result<S, String> {
+    let plan = Plan::new::<S>(command.as_bytes(), b"").map_err(|error| error.to_string())?;
+    plan.build::<S>().map_err(|error| error.to_string())
+}
+
+/// A number of the first second of 2026.
+pub fn number(name: &str, value: f64) -> Reading<'_> {
+    Reading::number(name, Timestamp::from_seconds(1_767_225_600).unwrap(), value)
+}
+
+/// The numbers on the first output, since it was last looked at.
+pub fn emitted(out: &mut Outputs) -> Vec<(String, f64)> {
+    taken(out, |value| match value {
+        Value::Number(value) => value,
+        other => panic!("{other:?}"),
+    })
+}
+
+/// The truth values on the first output.
+pub fn booleans(out: &mut Outputs) -> Vec<(String, bool)> {
+    taken(out, |value| match value {
+        Value::Boolean(value) => value,
+        other => panic!("{other:?}"),
+    })
+}
+
+fn taken<T>(out: &mut Outputs, read: impl Fn(Value<'_>) -> T) -> Vec<(String, T)> {
+    let Some(queue) = out.queue_mut(0) else {
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    loop {
+        let (mut bytes, mut sealed) = (Vec::new(), Vec::new());
+        queue.take(&mut bytes, &mut sealed);
+        if bytes.is_empty() {
+            return all;
+        }
+        let mut decoder = StreamDecoder::default();
+        decoder.space(bytes.len()).unwrap().copy_from_slice(&bytes);
+        decoder.filled(bytes.len());
+        while let Item::Pack(pack) = decoder.next_item().unwrap() {
+            let mut readings = pack.readings(Timestamp::default()).unwrap();
+            while let Some(reading) = readings.next_reading().unwrap() {
+                all.push((reading.name.to_string(), read(reading.value)));
+            }
+        }
+    }
+}
