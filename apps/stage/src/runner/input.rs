@@ -1,7 +1,9 @@
 //! One input edge: connect, read, decode, hand to the function; again after a loss.
 
 use core::cell::RefCell;
+use core::future::poll_fn;
 use core::pin::pin;
+use core::task::Poll;
 use core::time::Duration;
 
 use embedded_io_async::Read as _;
@@ -186,25 +188,39 @@ struct Silence<'a, 'b, H> {
 }
 
 impl<H: Host> Silence<'_, '_, H> {
-    /// The output of `read`. The edge is stale from when its time has passed until then.
+    /// The output of `read`. The edge is stale from when its time has passed until then. One place that polls: each costs as
+    /// much code as the read itself.
     async fn watch<T>(&self, read: impl Future<Output = T>) -> T {
-        let Some(span) = self.edge.stale else {
-            return read.await;
-        };
-        let mut read = pin!(read);
-        let deadline = self.board.host.sleep_until(self.board.host.now() + span);
-        if let Some(output) = first(read.as_mut(), pin!(deadline)).await {
-            return output;
-        }
-        self.board.set_link(self.index, Link::Stale);
-        log::warn!(
-            "in.{}: its writer has said nothing for {} ms; still reading",
-            self.edge.name,
-            span.as_millis() as u64
-        );
-        let output = read.await;
-        self.board.set_link(self.index, Link::Connected);
-        output
+        let host = self.board.host;
+        let deadline = self
+            .edge
+            .stale
+            .map(|span| host.sleep_until(host.now() + span));
+        let (mut read, mut deadline) = (pin!(read), pin!(deadline));
+        let mut is_stale = false;
+        poll_fn(|context| {
+            let polled = read.as_mut().poll(context);
+            if polled.is_ready() {
+                if is_stale {
+                    self.board.set_link(self.index, Link::Connected);
+                }
+                return polled;
+            }
+            let Some(late) = deadline.as_mut().as_pin_mut().filter(|_| !is_stale) else {
+                return Poll::Pending;
+            };
+            if late.poll(context).is_ready() {
+                is_stale = true;
+                self.board.set_link(self.index, Link::Stale);
+                log::warn!(
+                    "in.{}: its writer has said nothing for {} ms; still reading",
+                    self.edge.name,
+                    self.edge.stale.unwrap_or_default().as_millis() as u64
+                );
+            }
+            Poll::Pending
+        })
+        .await
     }
 }
 
