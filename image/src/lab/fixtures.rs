@@ -13,7 +13,7 @@ use crate::progress::Progress;
 use crate::workspace::Workspace;
 
 /// What the Linux guest runs: what is measured beside a unikernel, or meets one.
-const GUEST_PROGRAMS: [&str; 3] = ["tcp-peer", "vcat", "vchan-bench"];
+const GUEST_PROGRAMS: [&str; 4] = ["tcp-peer", "vcat", "conformance", "vchan-bench"];
 
 /// The folder of the lab's scenarios.
 pub fn scenario_folder(workspace: &Workspace) -> PathBuf {

@@ -194,6 +194,8 @@ bench_line() {
 }
 # bench_figure NAME KEY: a whole number out of that line.
 bench_figure() { bench_line "$1" | sed -nE "s/.*\"$2\":([0-9]+).*/\1/p"; }
+# median NUMBER...
+median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
 
 # linux_guest NAME [ADDRESS PROGRAM]: boots the Linux guest on the bridge, which runs the program and powers off; without a program
 # it has no network and takes orders. CPUS says where it may run.

@@ -65,8 +65,6 @@ for ((round = 1; round <= rounds; round++)); do
   done
 done
 
-# median NUMBER...
-median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
 echo "bytes per second, $count messages of $size bytes, $rounds rounds in turn"
 for direction in in out; do
   for guest in unikernel linux; do

@@ -82,8 +82,6 @@ for ((round = 1; round <= rounds; round++)); do
   done
 done
 
-# median NUMBER...
-median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
 # better A B: of two figures for the work at hand.
 better() { [ "$mode" = echo ] && echo $(($1 < $2 ? $1 : $2)) || echo $(($1 > $2 ? $1 : $2)); }
 echo "medians of $rounds rounds in turn; each ratio is to the better mode of libxenvchan"
