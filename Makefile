@@ -6,8 +6,9 @@ GRANTFLOW = $(CARGO) run --quiet --release --package grantflow --
 ROUNDS ?= 5
 PROPTEST_CASES ?= 20000
 FUZZ_SECONDS ?= 3600
+SEEDS ?= 8
 
-.PHONY: help images demo lab test bench dist soak clean tools
+.PHONY: help images demo lab test bench dist miri soak clean tools
 
 help:
 	@echo 'make demo     recorded sensor data through four unikernels on a real Xen to a broker, every result checked'
@@ -16,6 +17,7 @@ help:
 	@echo 'make test     every test: on the host, then in the lab'
 	@echo 'make bench    vchan between two CPUs of this machine, beside libxenvchan and memcpy'
 	@echo 'make dist     one archive with tool, images, recordings and sample configs, for a dom0 without Rust'
+	@echo 'make miri     tests of vchan under Miri, where a nightly Rust has it: SEEDS=$(SEEDS)'
 	@echo 'make soak     the same for hours: ROUNDS=$(ROUNDS) lab rounds, PROPTEST_CASES=$(PROPTEST_CASES), FUZZ_SECONDS=$(FUZZ_SECONDS)'
 	@echo 'make clean    remove what was built (the lab cache: grantflow lab clean)'
 
@@ -40,7 +42,17 @@ bench: tools
 dist: images
 	$(GRANTFLOW) dist
 
-soak: tools
+# What Miri can run and is quick enough for it: threads over memory made of atomics, in many orders, and the rest once. Its own
+# folder, since another compiler builds for it.
+MIRI = $(CARGO) +nightly miri test --quiet --package vchan --target-dir target/miri
+miri:
+	@if $(CARGO) +nightly miri --version >/dev/null 2>&1; then set -ex; \
+	  MIRIFLAGS=-Zmiri-many-seeds=0..$(SEEDS) $(MIRI) --test threads; \
+	  $(MIRI) --lib --test wire --test faults --test conformance -- \
+	    --skip every_layout --skip each_kind_of_layout --skip indexes_wrap --skip streams_both_ways --skip messages_are_whole; \
+	else echo 'SKIPPED: Miri is not installed (rustup toolchain install nightly --component miri,rust-src)'; fi
+
+soak: tools miri
 	PROPTEST_CASES=$(PROPTEST_CASES) $(CARGO) test --profile soak --workspace
 	if $(CARGO) fuzz --version >/dev/null 2>&1; then \
 	  for folder in vchan unikernel; do \
