@@ -1,11 +1,11 @@
 //! The calls, `call_…`, and what the check must find, `control_…`.
 
 use alloc::boxed::Box;
-use core::future::Future;
+use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
-use vchan::{ReadError, RecvError, SendError, WriteError};
+use vchan::{LateError, ReadError, RecvError, SendError, WriteError};
 
 use crate::platform::{Meeting, Port};
 
@@ -14,6 +14,7 @@ type Writer = vchan::Writer<Meeting>;
 
 unsafe extern "C" {
     safe fn platform_sleep();
+    safe fn platform_late() -> u32;
 }
 
 /// Runs a future to its end, and no further: to poll one that is done is the caller's mistake, and a panic of the language.
@@ -27,6 +28,14 @@ fn run<T>(future: impl Future<Output = T>) -> T {
             Poll::Pending => platform_sleep(),
         }
     }
+}
+
+/// Comes at any time.
+fn deadline() -> impl Future<Output = ()> {
+    poll_fn(|_| match platform_late() {
+        0 => Poll::Pending,
+        _ => Poll::Ready(()),
+    })
 }
 
 macro_rules! calls {
@@ -74,6 +83,8 @@ calls! {
     fn call_read_vectored(reader: &mut Reader, pieces: &mut [&mut [u8]]) -> Result<usize, ReadError> { run(reader.read_vectored(pieces)) }
     fn call_recv(reader: &mut Reader, out: &mut [u8]) -> Result<usize, RecvError> { run(reader.recv(out)) }
     fn call_peek(reader: &mut Reader, least: usize) -> Result<(), RecvError> { run(reader.peek(least)).map(|lent| lent.consume(least)) }
+    fn call_read_before(reader: &mut Reader, out: &mut [u8]) -> Result<usize, LateError<ReadError>> { run(reader.read_before(out, deadline())) }
+    fn call_recv_before(reader: &mut Reader, out: &mut [u8]) -> Result<usize, LateError<RecvError>> { run(reader.recv_before(out, deadline())) }
     fn call_write(writer: &mut Writer, data: &[u8]) -> Result<usize, WriteError> { run(writer.write(data)) }
     fn call_write_vectored(writer: &mut Writer, pieces: &[&[u8]]) -> Result<usize, WriteError> { run(writer.write_vectored(pieces)) }
     fn call_send(writer: &mut Writer, data: &[u8]) -> Result<(), SendError> { run(writer.send(data)) }
