@@ -129,10 +129,9 @@ attacked server '^closed; read 3000.* violations 0;' poke 16 2 9 poke 18 2 65535
 
 # R21: a client that says goodbye and keeps the pages mapped. They are nobody else's until it lets go.
 attacked server '^closed; .* violations 0; kept 3 pages, then 0,' poke 20 1 0 event 1 hold 2
+wait_console server 'domain 0 still maps 1 pages that were given up'
 if [ -n "${SOAK:-}" ]; then
   attacked server '^closed; .* kept 3 pages, then 3,' poke 20 1 0 event 1 hold 30
-  named server
-  wait_console server 'domain 0 still maps 1 pages that were given up'
 fi
 attacked server '^closed; read 10.* violations 0; kept [0-3] pages, then 0,' mute 10 event 1
 last=$(free server "$generation")
