@@ -32,6 +32,8 @@ use crate::{console, hypercall, memory, time};
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 /// The longest pause.
 const RETRY_LONGEST: Duration = Duration::from_secs(5);
+/// How often a writer that is not blocked asks whether its reader is there.
+const LOOK_FOR_PEER: Duration = Duration::from_secs(1);
 /// How long a peer may stay away before a line says so.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -102,6 +104,7 @@ impl XenHost {
                         reader,
                         writer,
                         peer,
+                        looked: time::now(),
                     });
                 }
                 Some(Err(Failure::Final(message))) => return Err(OpenError(message)),
@@ -215,6 +218,8 @@ pub struct Channel {
     reader: vchan::Reader<Meeting>,
     writer: vchan::Writer<Meeting>,
     peer: PeerSource,
+    /// When it was last asked whether the peer is there.
+    looked: Duration,
 }
 
 /// What ended an edge.
@@ -307,6 +312,27 @@ impl Writer for Channel {
     async fn drained(&mut self) {
         // An error says that the reader is gone; `unread` tells what it left.
         let _ = self.writer.drained().await;
+    }
+
+    async fn gone(&mut self) {
+        let Self {
+            writer,
+            peer,
+            looked,
+            ..
+        } = self;
+        let silently = async {
+            loop {
+                time::sleep_until(*looked + LOOK_FOR_PEER).await;
+                *looked = time::now();
+                // An error is a peer that broke the protocol: the next write says so.
+                let _ = writer.look_for_peer();
+                if !writer.is_connected() {
+                    return;
+                }
+            }
+        };
+        first(pin!(silently), pin!(peer.changed())).await;
     }
 }
 

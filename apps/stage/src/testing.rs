@@ -271,6 +271,11 @@ impl Writer for PipeWriter {
             .until(|| pipe.ring.borrow().is_empty() || pipe.reader_gone.get())
             .await;
     }
+
+    async fn gone(&mut self) {
+        let pipe = &self.pipe;
+        pipe.changed.until(|| pipe.reader_gone.get()).await;
+    }
 }
 
 /// One host in memory. What its stage says is kept for the test to look at.

@@ -89,6 +89,10 @@ pub trait Writer: embedded_io_async::Write {
 
     /// Waits until the peer has consumed everything written, or is gone.
     async fn drained(&mut self);
+
+    /// Ready once the reader is gone or dom0 has named another, which a writer with room to write would not notice; within a
+    /// second or two, also if it is dropped and asked for again more often than that.
+    async fn gone(&mut self);
 }
 
 /// An edge cannot be opened, now or later; the message is one line.

@@ -161,7 +161,10 @@ impl<'a, H: Host> Output<'a, H> {
                 if self.board.phase() == Phase::Finishing {
                     break;
                 }
-                self.board.emitted.until(|| self.has_work()).await;
+                let work = self.board.emitted.until(|| self.has_work());
+                if first(pin!(work), pin!(writer.gone())).await.is_none() {
+                    return Err(Gone);
+                }
             }
         }
         let outcome = self.finish(writer).await;

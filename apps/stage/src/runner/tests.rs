@@ -538,6 +538,30 @@ fn a_reader_that_goes_away_is_replaced_and_every_reading_accounted_for() {
     );
 }
 
+/// R12: a writer that has room and nothing to write looks for its reader all the same.
+#[test]
+fn r12_a_reader_that_goes_away_is_missed_before_there_is_anything_to_write() {
+    let network = Network::new();
+    let host = MemoryHost::new(&network);
+    let hour = Duration::from_secs(3600);
+    let readers = async {
+        let mut reader = network.open_input("a", 1024).await;
+        collect(&mut reader, 1).await;
+        drop(reader);
+        let mut second = network.open_input("a", 1024).await;
+        assert!(network.now() < hour, "{:?}", network.now());
+        collect(&mut second, usize::MAX).await
+    };
+    let (counters, (rest, _)) = network
+        .block_on(join(
+            stage::<Numbers>(&host, "out.a=1 count=3 pause=1h"),
+            readers,
+        ))
+        .unwrap();
+    assert_eq!(rest.len(), 2);
+    assert_eq!(output(&counters, "a").reconnects, 1);
+}
+
 #[test]
 fn a_reader_that_goes_away_at_the_end_loses_what_it_left() {
     let network = Network::new();
