@@ -33,6 +33,8 @@ enum Command {
     Up(compose::commands::UpArgs),
     /// Say how the stages of a pipeline are
     Status(compose::commands::WhichArgs),
+    /// Start again what ends against its will in a running pipeline
+    Supervise(compose::supervise::Args),
     /// Print what the stages of a pipeline print
     Logs(compose::logs::Args),
     /// Give stages of a pipeline new domains
@@ -75,6 +77,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Graph(args) => compose::graph::run(args, cli.json),
         Command::Up(args) => compose::commands::run_up(args, cli.json),
         Command::Status(args) => compose::commands::run_status(args, cli.json),
+        Command::Supervise(args) => compose::supervise::run(args),
         Command::Logs(args) => compose::logs::run(args),
         Command::Restart(args) => compose::commands::run_restart(args, cli.json),
         Command::Down(args) => compose::commands::run_down(args, cli.json),

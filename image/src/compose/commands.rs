@@ -4,18 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::domains::{ComposeError, is_alive, of_record};
 use super::down::{Ending, down};
-use super::in_lab;
 use super::load::{FileArgs, Loaded};
 use super::plan::{Plan, plan};
-use super::record::{self, Journal, Record};
+use super::record::{self, Journal, Record, RecordError};
 use super::status::{StageStatus, status, table};
-use super::up::{Wanted, up};
+use super::up::{Scope, Wanted, up};
+use super::{in_lab, supervise};
 use crate::failure::Failure;
 use crate::lab::signals;
 use crate::pipeline::read;
@@ -25,6 +25,9 @@ use crate::{images, output};
 
 /// How long one call of `xl` or of a xenstore program may take; building a domain takes seconds under emulation.
 const CALL_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long a supervisor may take to start a stage again.
+const SUPERVISOR: Duration = Duration::from_secs(10);
 
 /// How often to look whether stages have ended.
 const LOOK: Duration = Duration::from_millis(500);
@@ -56,6 +59,9 @@ pub struct UpArgs {
     /// How long to wait, in seconds
     #[arg(long, value_name = "S", default_value_t = 300)]
     timeout: u64,
+    /// Do not start a supervisor: what crashes stays as it is
+    #[arg(long)]
+    no_supervisor: bool,
 }
 
 /// Which pipeline that was brought up.
@@ -95,14 +101,17 @@ pub struct RestartArgs {
 }
 
 /// The programs of this dom0, and whether the user has asked to stop.
-struct Dom0 {
-    tools: SystemTools,
-    cleanup: SystemTools,
-    stop: Arc<AtomicBool>,
+pub(super) struct Dom0 {
+    /// As long as nobody has.
+    pub tools: SystemTools,
+    /// For undoing, whatever was asked.
+    pub cleanup: SystemTools,
+    /// Whether somebody has.
+    pub stop: Arc<AtomicBool>,
 }
 
 impl Dom0 {
-    fn here() -> Result<Self, Failure> {
+    pub(super) fn here() -> Result<Self, Failure> {
         let stop = signals::watch()?;
         let tools = SystemTools::new(Arc::clone(&stop), CALL_PATIENCE);
         Ok(Self {
@@ -110,6 +119,17 @@ impl Dom0 {
             tools,
             stop,
         })
+    }
+}
+
+/// The record of a pipeline. A supervisor is soon done with what it does; another composer is not waited for.
+fn take(name: &str) -> Result<Journal, RecordError> {
+    let until = Instant::now() + SUPERVISOR;
+    loop {
+        match Journal::open(&record::home(), name) {
+            Err(RecordError::Locked(_)) if Instant::now() < until => thread::sleep(LOOK),
+            other => return other,
+        }
     }
 }
 
@@ -139,12 +159,12 @@ pub fn run_up(args: &UpArgs, json: bool) -> Result<(), Failure> {
         return in_lab::up(&loaded, &args.file.file, &plan, timeout, json, &progress);
     }
     let dom0 = Dom0::here()?;
-    let mut journal = Journal::open(&record::home(), &plan.name)?;
+    let mut journal = take(&plan.name)?;
     let file = absolute(&args.file.file);
     let wanted = Wanted {
         plan: &plan,
         file: &file,
-        anew: &[],
+        scope: Scope::Changed,
     };
     let changed = up(wanted, &mut journal, &dom0.tools, &dom0.cleanup, &progress);
     let is_empty = journal.record == Record::default();
@@ -156,6 +176,9 @@ pub fn run_up(args: &UpArgs, json: bool) -> Result<(), Failure> {
         }
         other => other.map_err(by_blame)?,
     };
+    if !args.no_supervisor {
+        supervise::start(&record::home(), &plan.name)?;
+    }
     let stages = if args.wait {
         wait(&journal.record, timeout, &dom0, &progress)?
     } else {
@@ -201,7 +224,7 @@ fn wait(
     dom0: &Dom0,
     progress: &Progress,
 ) -> Result<Vec<StageStatus>, Failure> {
-    let begin = std::time::Instant::now();
+    let begin = Instant::now();
     loop {
         let domains = Xl::new(&dom0.tools).list()?;
         let running: Vec<&str> = of_record(&record.stages, &domains)
@@ -289,7 +312,7 @@ pub fn run_down(args: &DownArgs, json: bool) -> Result<(), Failure> {
     let progress = Progress::new();
     let dom0 = Dom0::here()?;
     let name = known_name(args.which.pipeline.as_deref()).map_err(by_blame)?;
-    let journal = Journal::open(&record::home(), &name)?;
+    let journal = take(&name)?;
     let patience = if args.now {
         Duration::ZERO
     } else {
@@ -336,7 +359,7 @@ pub fn run_restart(args: &RestartArgs, json: bool) -> Result<(), Failure> {
     let progress = Progress::new();
     let dom0 = Dom0::here()?;
     let (_, plan) = planned(&args.file)?;
-    let mut journal = Journal::open(&record::home(), &plan.name)?;
+    let mut journal = take(&plan.name)?;
     if journal.record.stages.is_empty() {
         journal.remove()?;
         return Err(Failure::input(format!(
@@ -348,7 +371,7 @@ pub fn run_restart(args: &RestartArgs, json: bool) -> Result<(), Failure> {
     let wanted = Wanted {
         plan: &plan,
         file: &file,
-        anew: &args.stages,
+        scope: Scope::Only(&args.stages),
     };
     let changed =
         up(wanted, &mut journal, &dom0.tools, &dom0.cleanup, &progress).map_err(by_blame)?;

@@ -106,7 +106,7 @@ fn script(timeout: Duration, json: bool) -> String {
     let json = if json { " --json" } else { "" };
     format!(
         "#!/bin/bash
-./grantflow up --target xen --images images --wait --timeout {seconds} pipeline.toml{json}
+./grantflow up --target xen --images images --no-supervisor --wait --timeout {seconds} pipeline.toml{json}
 status=$?
 ./grantflow down --now pipeline.toml >/dev/null || status=1
 exit $status

@@ -4,6 +4,7 @@
 //! * [`plan`] is what has to be done, as data; [`record`] what was done, where the next command finds it.
 //! * [`domains`] are found by their identity; [`up`] makes them what the plan says, all or nothing,
 //!   [`status`] tells how they are, [`logs`] what they print, [`down`] ends them.
+//! * [`supervise`] starts again what has ended, when [`policy`] says.
 //! * [`commands`] are the command lines of those, and [`in_lab`] runs them in the lab.
 
 pub mod check;
@@ -15,7 +16,9 @@ pub mod in_lab;
 pub mod load;
 pub mod logs;
 pub mod plan;
+pub mod policy;
 pub mod record;
 pub mod schema;
 pub mod status;
+pub mod supervise;
 pub mod up;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use stage::note::Description;
 
 use super::load::Loaded;
@@ -10,7 +11,8 @@ use crate::pipeline::{Edge, End, Pipeline, Restart, Stage};
 use crate::xl::{Action, BootInput, XlConfig};
 
 /// Everything of a pipeline that runs on this host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Plan {
     /// The pipeline's name.
     pub name: String,
@@ -21,7 +23,8 @@ pub struct Plan {
 }
 
 /// A stage as a domain.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Planned {
     /// The stage's name.
     pub stage: String,
@@ -40,7 +43,8 @@ pub struct Planned {
 }
 
 /// An edge, by the places of the stages at its ends; dom0 where there is none.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Wire {
     /// Its name at both ends.
     pub name: String,

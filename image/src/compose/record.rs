@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
+use super::plan::Plan;
 use crate::xl::Uuid;
 
 /// What there is of a pipeline.
@@ -22,6 +23,8 @@ pub struct Record {
     pub file: PathBuf,
     /// How often it was changed. Peers are told of each other with it.
     pub generation: u32,
+    /// What was to run, so that what has failed can be started again as it was, whatever the file says by then.
+    pub plan: Plan,
     /// Its stages that have a domain.
     pub stages: Vec<StageRecord>,
     /// What undoes the change that is under way, the latest last.

@@ -37,8 +37,17 @@ pub struct Wanted<'a> {
     pub plan: &'a Plan,
     /// The file that says so.
     pub file: &'a Path,
-    /// Stages that get a new domain even if theirs is what it should be.
-    pub anew: &'a [String],
+    /// The stages that it is about.
+    pub scope: Scope<'a>,
+}
+
+/// Which stages may get another domain.
+#[derive(Debug, Clone, Copy)]
+pub enum Scope<'a> {
+    /// Those whose domain is not what the plan says, or has ended.
+    Changed,
+    /// These, whatever theirs is; all others keep theirs, whatever it is.
+    Only(&'a [String]),
 }
 
 /// Makes what runs what the plan says. `cleanup` are the same tools, for undoing, whatever was asked of us meanwhile.
@@ -102,24 +111,16 @@ impl<'p> Change<'p> {
         journal: &Journal,
         tools: &T,
     ) -> Result<Self, ComposeError> {
-        let stages = &wanted.plan.stages;
-        if let Some(unknown) = wanted
-            .anew
-            .iter()
-            .find(|name| !stages.iter().any(|stage| stage.stage == **name))
-        {
-            let known: Vec<&str> = stages.iter().map(|stage| stage.stage.as_str()).collect();
-            return Err(ComposeError::Unknown {
-                name: format!("stage `{unknown}`"),
-                known: format!("; there are: {}", known.join(", ")),
-            });
-        }
         let domains = Xl::new(tools).list()?;
-        let digests: Vec<String> = stages.iter().map(digest).collect();
-        let mut fates = Vec::new();
-        for (stage, digest) in stages.iter().zip(&digests) {
-            let keep = Some(digest).filter(|_| !wanted.anew.contains(&stage.stage));
-            fates.push(fate(stage, keep, &journal.record, &domains)?);
+        let stages = &wanted.plan.stages;
+        if let Scope::Only(names) = wanted.scope {
+            check_known(names, stages)?;
+        }
+        let (mut fates, mut digests) = (Vec::new(), Vec::new());
+        for stage in stages {
+            let (fate, digest) = fate(stage, wanted.scope, &journal.record, &domains)?;
+            fates.push(fate);
+            digests.push(digest);
         }
         Ok(Self {
             plan: wanted.plan,
@@ -200,6 +201,7 @@ impl<'p> Change<'p> {
             &mut journal.record,
             Record {
                 file: self.file.clone(),
+                plan: self.plan.clone(),
                 generation,
                 stages: self.records(),
                 undo: Vec::new(),
@@ -285,22 +287,47 @@ impl<'p> Change<'p> {
     }
 }
 
-/// What becomes of a stage, given what there is: a domain with the digest `keep` is kept.
+/// Every name is a stage's.
+fn check_known(names: &[String], stages: &[Planned]) -> Result<(), ComposeError> {
+    let is_known = |name: &String| stages.iter().any(|stage| stage.stage == *name);
+    match names.iter().find(|name| !is_known(name)) {
+        None => Ok(()),
+        Some(unknown) => {
+            let known: Vec<&str> = stages.iter().map(|stage| stage.stage.as_str()).collect();
+            Err(ComposeError::Unknown {
+                name: format!("stage `{unknown}`"),
+                known: format!("; there are: {}", known.join(", ")),
+            })
+        }
+    }
+}
+
+/// What becomes of a stage, given what there is; and the digest of what its domain then is.
 fn fate(
     stage: &Planned,
-    keep: Option<&String>,
+    scope: Scope<'_>,
     record: &Record,
     domains: &[Domain],
-) -> Result<Fate, ComposeError> {
+) -> Result<(Fate, String), ComposeError> {
     let known = record.stages.iter().find(|known| known.name == stage.stage);
     let old = known.and_then(|known| find(domains, &known.uuid));
-    if let (Some(known), Some(old)) = (known, old)
-        && Some(&known.digest) == keep
-        && old.name == stage.domain
-        && is_alive(old)
-    {
-        return Ok(Fate::Keep(known.uuid.clone()));
-    }
+    let digest = match (scope, known) {
+        (Scope::Only(names), Some(known)) if !names.contains(&stage.stage) => {
+            return Ok((Fate::Keep(known.uuid.clone()), known.digest.clone()));
+        }
+        (Scope::Only(_), _) => digest(stage),
+        (Scope::Changed, _) => {
+            let digest = digest(stage);
+            if let (Some(known), Some(old)) = (known, old)
+                && known.digest == digest
+                && old.name == stage.domain
+                && is_alive(old)
+            {
+                return Ok((Fate::Keep(known.uuid.clone()), digest));
+            }
+            digest
+        }
+    };
     // A domain that has the name and is none of ours, whatever its number.
     let is_ours = |domain: &Domain| {
         record
@@ -318,7 +345,10 @@ fn fate(
         path: "/dev/urandom".into(),
         source,
     })?;
-    Ok(Fate::Create(uuid, old.and_then(|old| old.uuid.clone())))
+    Ok((
+        Fate::Create(uuid, old.and_then(|old| old.uuid.clone())),
+        digest,
+    ))
 }
 
 /// Renames a domain that is to be replaced, so that its successor can have the name.

@@ -117,7 +117,8 @@ impl fmt::Display for End {
 }
 
 /// When a stage that has ended is started again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Restart {
     /// Not at all.
     Never,

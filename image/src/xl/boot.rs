@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use super::config::COMMAND_LINE_MAX;
 
 /// What an image is told at boot.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BootInput {
     /// Keys and values, in the order they are written.
     pub parameters: Vec<(String, String)>,

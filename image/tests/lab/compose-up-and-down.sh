@@ -1,5 +1,5 @@
 #!/bin/bash
-# A pipeline is brought up, edited, restarted and ended by its file; what fails or is killed half-way leaves nothing behind
+# A pipeline is brought up, edited, restarted, supervised and ended by its file; what fails or is killed half-way leaves nothing
 # timeout: 300
 . "$JOB/lab/lib.sh"
 need bin/grantflow
@@ -63,6 +63,24 @@ wait_state source running
 wait_console windows 'lost its writer'
 wait_state windows running
 
+# What is destroyed comes back, and no other stage restarts; a supervisor that is killed has a successor that goes on.
+# supervisor: the ids of those that run; fails if there is none.
+supervisor() { grep -lsz -- "^$name\$" /proc/[0-9]*/cmdline | cut -d / -f 3 | grep . ; }
+before=$(domid source)
+xl destroy "${PREFIX}source"
+comes_back() { exists source && [ "$(domid source)" != "$before" ]; }
+until_true "$PATIENCE" comes_back || fail "a destroyed source did not come back: $(cat "/run/grantflow/$name/supervisor.log")"
+[ "$(domid windows)" = "$windows" ] || fail "the windows were restarted too"
+wait_state source running
+wait_state windows running
+[ "$(supervisor | wc -l)" = 1 ] || fail "there are $(supervisor | wc -l) supervisors"
+kill -9 "$(supervisor)"
+grantflow supervise "$name" || fail "a second supervisor did not start"
+until_true "$PATIENCE" supervisor || fail "a second supervisor is not there"
+before=$(domid source)
+xl destroy "${PREFIX}source"
+until_true "$PATIENCE" comes_back || fail "a second supervisor does nothing: $(cat "/run/grantflow/$name/supervisor.log")"
+
 # More memory than there is, and an image that ends at once: all as before.
 source=$(domid source)
 MEMORY=100000 pipeline 3s
@@ -90,6 +108,8 @@ wait_state windows running
 
 grantflow down "$name" >"$CONFIGS/said" || fail "down"
 grep -q "drained: source, windows" "$CONFIGS/said" || fail "down said $(cat "$CONFIGS/said")"
+no_supervisor() { ! supervisor; }
+until_true "$PATIENCE" no_supervisor || fail "a supervisor outlives its pipeline"
 [ ! -e "/run/grantflow/$name" ] || fail "left: $(find "/run/grantflow/$name")"
 grantflow status "$name" 2>/dev/null && fail "the pipeline is down and has a status"
 leak_check "$CONFIGS/before"

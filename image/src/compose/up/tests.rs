@@ -57,17 +57,17 @@ impl Bench {
     }
 
     fn up(&self, plan: &Plan) -> Result<Changed, ComposeError> {
-        self.up_anew(plan, &[])
+        self.up_in(plan, Scope::Changed)
     }
 
-    fn up_anew(&self, plan: &Plan, anew: &[String]) -> Result<Changed, ComposeError> {
+    fn up_in(&self, plan: &Plan, scope: Scope<'_>) -> Result<Changed, ComposeError> {
         let mut journal = Journal::open(self.home.path(), "p")?;
         let tools = &self.host;
         super::up(
             Wanted {
                 plan,
                 file: Path::new("p.toml"),
-                anew,
+                scope,
             },
             &mut journal,
             &tools,
@@ -198,18 +198,39 @@ fn a_stage_that_is_restarted_gets_another_domain_and_no_other_does() {
     let bench = Bench::new();
     bench.up(&chain("x")).unwrap();
     let before = bench.host.domains();
-    let changed = bench.up_anew(&chain("x"), &["b".into()]).unwrap();
+    let changed = bench
+        .up_in(&chain("x"), Scope::Only(&["b".into()]))
+        .unwrap();
     assert_eq!(
         (changed.created, changed.kept.len()),
         (vec!["b".to_owned()], 2)
     );
     assert_ne!(bench.host.domain("p-b").uuid, before[1].uuid);
     assert_eq!(bench.host.domain("p-a"), before[0]);
-    let error = bench.up_anew(&chain("x"), &["d".into()]).unwrap_err();
+    let error = bench
+        .up_in(&chain("x"), Scope::Only(&["d".into()]))
+        .unwrap_err();
     assert!(
         error.to_string().contains("`d`; there are: a, b, c"),
         "{error}"
     );
+}
+
+#[test]
+fn what_is_out_of_scope_is_left_as_it_is_ended_or_edited() {
+    let bench = Bench::new();
+    bench.up(&chain("x")).unwrap();
+    bench.host.end("p-a", 0);
+    bench.host.end("p-c", 3);
+    let before = bench.host.domains();
+    let changed = bench
+        .up_in(&chain("y"), Scope::Only(&["c".into()]))
+        .unwrap();
+    assert_eq!(changed.created, ["c"]);
+    assert_eq!(bench.host.domain("p-a"), before[0]);
+    assert_eq!(bench.host.domain("p-b"), before[1]);
+    let changed = bench.up(&chain("y")).unwrap();
+    assert_eq!(changed.created, ["a", "b"], "an edit is not forgotten");
 }
 
 #[test]
@@ -259,7 +280,7 @@ fn a_stage_that_crashes_at_once_undoes_all() {
         Wanted {
             plan: &chain("x"),
             file: Path::new("p"),
-            anew: &[],
+            scope: Scope::Changed,
         },
         &mut journal,
         &tools,
