@@ -165,6 +165,7 @@ impl<R: Rendezvous> Link<R> {
         self.layout
     }
 
+    #[inline]
     pub(crate) fn stats(&self) -> &Arc<Stats> {
         &self.stats
     }
@@ -173,11 +174,13 @@ impl<R: Rendezvous> Link<R> {
         &self.events
     }
 
+    #[inline]
     pub(crate) fn control(&self) -> &R::Memory {
         &self.control
     }
 
     /// The memory that holds the ring that we read.
+    #[inline]
     pub(crate) fn incoming(&self) -> &R::Memory {
         self.incoming.as_deref().unwrap_or(&self.control)
     }
@@ -196,9 +199,17 @@ impl<R: Rendezvous> Link<R> {
         self.events.relax();
     }
 
+    #[inline]
     pub(crate) fn state(&self) -> State {
         // Relaxed: the state says nothing about other memory.
         State::decode(self.state.load(Ordering::Relaxed))
+    }
+
+    /// Whether the state is [`State::Open`].
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        // Relaxed, as above.
+        self.state.load(Ordering::Relaxed) == State::OPEN
     }
 
     /// Leaves `from` for `state`, once. The other half of the endpoint is woken to see it.
@@ -371,6 +382,7 @@ pub(crate) struct Half {
 
 impl Half {
     /// The ring that `role` empties.
+    #[inline]
     pub(crate) fn incoming(role: Role, layout: Layout) -> Self {
         match role {
             Role::Server => Half {

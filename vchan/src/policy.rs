@@ -25,6 +25,7 @@ pub enum Policy {
 
 impl Policy {
     /// Whether `held` bytes of a ring of `size` are enough to let go of.
+    #[inline]
     pub(crate) fn is_due(self, held: u32, size: u32) -> bool {
         match self {
             Policy::Eager => held > 0,

@@ -271,12 +271,14 @@ impl<R: Rendezvous> Reader<R> {
 
     /// Gives back to the peer the space of everything that was read, and tells it if it asked. Does nothing when there
     /// is none, which with [`Policy::Eager`] is always.
+    #[inline(never)]
     pub fn free(&mut self) {
         if self.consumer.free(self.link.control()) {
             self.link.tell(NOTIFY_READ);
         }
     }
 
+    #[inline]
     fn fits(&self, len: usize) -> Result<(), RecvError> {
         let size = self.consumer.size();
         if len > size as usize {
@@ -286,7 +288,17 @@ impl<R: Rendezvous> Reader<R> {
     }
 
     /// Whether there are `least` bytes; looks for `most`. If there are not, nothing is held back from the peer.
+    #[inline]
     fn look(&mut self, least: usize, most: usize) -> Result<Look, ReadError> {
+        // What is known to be there needs no look.
+        if self.consumer.ready() as usize >= most && self.link.is_open() {
+            return Ok(Look::Ready);
+        }
+        self.look_again(least, most)
+    }
+
+    #[inline(never)]
+    fn look_again(&mut self, least: usize, most: usize) -> Result<Look, ReadError> {
         let died = match self.link.state() {
             State::Corrupt(blame) => return Err(blame.into()),
             State::Closed => return Ok(Look::End),
@@ -319,15 +331,25 @@ impl<R: Rendezvous> Reader<R> {
             .map_err(|bad: BadIndex| self.link.corrupt(self.half.peer, bad.claimed))
     }
 
-    /// Takes what is ready, as much as fits into `out`; frees it a quarter of the ring at a time, so that the peer
-    /// copies in while we copy out.
+    /// Takes what is ready, as much as fits into `out`.
+    #[inline]
     fn take(&mut self, out: &mut [u8]) -> usize {
+        if out.len() > self.consumer.size() as usize / 4 {
+            return self.take_long(out);
+        }
+        let taken = self.consumer.take(self.link.incoming(), out);
+        self.taken(taken);
+        taken
+    }
+
+    /// Frees what it takes a quarter of the ring at a time, so that the peer copies in while we copy out.
+    #[inline(never)]
+    fn take_long(&mut self, out: &mut [u8]) -> usize {
         // At least a byte: no ring is that small, which the compiler cannot know.
         let step = (self.consumer.size() as usize / 4).max(1);
         let mut taken = 0;
         for part in out.chunks_mut(step) {
-            let ring = self.link.incoming();
-            let some = self.consumer.take(ring, part);
+            let some = self.consumer.take(self.link.incoming(), part);
             self.taken(some);
             taken += some;
         }
@@ -335,6 +357,7 @@ impl<R: Rendezvous> Reader<R> {
     }
 
     /// The last `taken` bytes are out of the ring. Frees them if it is time.
+    #[inline]
     fn taken(&mut self, taken: usize) {
         self.link.stats().read(taken);
         let consumer = &self.consumer;

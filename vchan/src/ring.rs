@@ -29,6 +29,7 @@ pub struct Geometry {
 
 impl Geometry {
     /// Where `len` bytes from `index` on lie.
+    #[inline]
     fn span(&self, index: u32, len: usize) -> Span {
         let position = (index & (self.size - 1)) as usize;
         let first = len.min(self.size as usize - position);
@@ -57,11 +58,13 @@ pub struct Span {
 
 impl Span {
     /// Bytes in the run.
+    #[inline]
     pub fn len(&self) -> usize {
         self.first + self.second
     }
 
     /// Whether there are none.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -86,25 +89,31 @@ impl Span {
     }
 
     /// Copies into the run; `data` is as long.
+    #[inline]
     pub(crate) fn copy_from<M: SharedMemory>(&self, ring: &M, data: &[u8]) {
+        if self.second == 0 {
+            if !data.is_empty() {
+                ring.write(self.offset, data);
+            }
+            return;
+        }
         let (head, tail) = data.split_at(self.first);
-        if !head.is_empty() {
-            ring.write(self.offset, head);
-        }
-        if !tail.is_empty() {
-            ring.write(self.base, tail);
-        }
+        ring.write(self.offset, head);
+        ring.write(self.base, tail);
     }
 
     /// Copies out of the run; `out` is as long.
+    #[inline]
     pub(crate) fn copy_to<M: SharedMemory>(&self, ring: &M, out: &mut [u8]) {
+        if self.second == 0 {
+            if !out.is_empty() {
+                ring.read(self.offset, out);
+            }
+            return;
+        }
         let (head, tail) = out.split_at_mut(self.first);
-        if !head.is_empty() {
-            ring.read(self.offset, head);
-        }
-        if !tail.is_empty() {
-            ring.read(self.base, tail);
-        }
+        ring.read(self.offset, head);
+        ring.read(self.base, tail);
     }
 }
 
@@ -171,26 +180,31 @@ impl Producer {
     }
 
     /// Our index as it should stand in the control page.
+    #[inline]
     pub fn index(&self) -> u32 {
         self.published
     }
 
     /// The ring's size in bytes.
+    #[inline]
     pub fn size(&self) -> u32 {
         self.geometry.size
     }
 
     /// Bytes filled and not yet published.
+    #[inline]
     pub fn pending(&self) -> u32 {
         self.filled.wrapping_sub(self.published)
     }
 
     /// Bytes filled and, as far as we have looked, not yet read by the peer; pending ones among them.
+    #[inline]
     pub fn unread(&self) -> u32 {
         self.filled.wrapping_sub(self.cons)
     }
 
     /// Free bytes, as far as we have looked.
+    #[inline]
     pub fn space(&self) -> u32 {
         self.geometry.size - self.unread()
     }
@@ -213,12 +227,14 @@ impl Producer {
     }
 
     /// Where the next `len` bytes go, or as many as there is space for.
+    #[inline]
     pub fn free(&self, len: usize) -> Span {
         self.geometry
             .span(self.filled, len.min(self.space() as usize))
     }
 
     /// Copies as much of `data` as there is known to be space for. Returns how much that was.
+    #[inline]
     pub fn fill<M: SharedMemory>(&mut self, ring: &M, data: &[u8]) -> usize {
         let span = self.free(data.len());
         span.copy_from(ring, &data[..span.len()]);
@@ -226,6 +242,7 @@ impl Producer {
     }
 
     /// Counts `len` bytes as filled, or as many as there is space for. Returns how many that was.
+    #[inline]
     pub fn advance(&mut self, len: usize) -> usize {
         let len = len.min(self.space() as usize);
         // `len` is at most the ring's size, which fits.
@@ -287,21 +304,25 @@ impl Consumer {
     }
 
     /// Our index as it should stand in the control page.
+    #[inline]
     pub fn index(&self) -> u32 {
         self.freed
     }
 
     /// The ring's size in bytes.
+    #[inline]
     pub fn size(&self) -> u32 {
         self.geometry.size
     }
 
     /// Bytes taken and not yet freed.
+    #[inline]
     pub fn held(&self) -> u32 {
         self.taken.wrapping_sub(self.freed)
     }
 
     /// Bytes ready, as far as we have looked.
+    #[inline]
     pub fn ready(&self) -> u32 {
         self.prod.wrapping_sub(self.taken)
     }
@@ -324,12 +345,14 @@ impl Consumer {
     }
 
     /// Where the next `len` bytes are, or as many as are ready.
+    #[inline]
     pub fn next(&self, len: usize) -> Span {
         self.geometry
             .span(self.taken, len.min(self.ready() as usize))
     }
 
     /// Copies what is known to be ready into `out`, as much as fits. Returns how much that was.
+    #[inline]
     pub fn take<M: SharedMemory>(&mut self, ring: &M, out: &mut [u8]) -> usize {
         let span = self.next(out.len());
         span.copy_to(ring, &mut out[..span.len()]);
@@ -337,6 +360,7 @@ impl Consumer {
     }
 
     /// Counts `len` bytes as taken, or as many as are ready. Returns how many that was.
+    #[inline]
     pub fn advance(&mut self, len: usize) -> usize {
         let len = len.min(self.ready() as usize);
         // `len` is at most the ring's size, which fits.
@@ -345,6 +369,7 @@ impl Consumer {
     }
 
     /// Gives back to the peer what was taken, in one step. Whether there was any.
+    #[inline]
     pub fn free<M: SharedMemory>(&mut self, control: &M) -> bool {
         let any = self.held() > 0;
         if any {

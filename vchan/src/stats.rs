@@ -54,12 +54,14 @@ impl Stats {
     }
 
     /// Only the reader calls this, so that a load and a store do where a locked addition would cost more.
+    #[inline]
     pub(crate) fn read(&self, bytes: usize) {
         let sum = self.bytes_read.load(Ordering::Relaxed) + bytes as u64;
         self.bytes_read.store(sum, Ordering::Relaxed);
     }
 
     /// Only the writer calls this; see [`Self::read`].
+    #[inline]
     pub(crate) fn wrote(&self, bytes: usize) {
         let sum = self.bytes_written.load(Ordering::Relaxed) + bytes as u64;
         self.bytes_written.store(sum, Ordering::Relaxed);

@@ -152,7 +152,15 @@ impl<R: Rendezvous> Writer<R> {
     /// Writes all of `message` or nothing, without waiting. Whether it was written; if not, it did not fit just now. A
     /// message of no bytes is written by doing nothing.
     pub fn try_send(&mut self, message: &[u8]) -> Result<bool, SendError> {
-        self.try_send_vectored(&[message])
+        let len = message.len();
+        self.fits(len)?;
+        if self.space(len, len)? < len {
+            return Ok(false);
+        }
+        let ring = self.memory.as_deref().unwrap_or(self.link.control());
+        self.producer.fill(ring, message);
+        self.accept(len)?;
+        Ok(true)
     }
 
     /// [`try_send`](Self::try_send) of several pieces as one message.
@@ -169,7 +177,14 @@ impl<R: Rendezvous> Writer<R> {
     /// ever, and so do we. That cannot be where the peer [`recv`](crate::Reader::recv)s messages as long as they were
     /// sent, or reads a stream; nor where the two lengths add up to no more than the ring holds.
     pub async fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
-        self.send_vectored(&[message]).await
+        let mut asked = None;
+        while !self.try_send(message)? {
+            match asked.take() {
+                Some(seen) => self.wait(seen).await.map_err(WriteError::from)?,
+                None => asked = self.before_sleep(message.len())?,
+            }
+        }
+        Ok(())
     }
 
     /// [`send`](Self::send) of several pieces as one message.
@@ -218,6 +233,7 @@ impl<R: Rendezvous> Writer<R> {
 
     /// Shows the peer everything that was written, and tells it if it asked. Does nothing when nothing is pending,
     /// which with [`Policy::Eager`] is always.
+    #[inline(never)]
     pub fn publish(&mut self) -> Result<(), WriteError> {
         if self.producer.pending() > 0 {
             self.open()?;
@@ -233,6 +249,7 @@ impl<R: Rendezvous> Writer<R> {
     }
 
     /// Copies `pieces` into the ring, as a whole, if there is room for `least` bytes of them.
+    #[inline]
     fn put(&mut self, pieces: &[&[u8]], least: usize) -> Result<usize, WriteError> {
         if self.space(length(pieces), least)? < least {
             return Ok(0);
@@ -247,7 +264,18 @@ impl<R: Rendezvous> Writer<R> {
     }
 
     /// How much space there is for `len` bytes; says why there are not `least`, if the peer is the reason.
+    #[inline]
     fn space(&mut self, len: usize, least: usize) -> Result<usize, WriteError> {
+        let space = self.producer.space() as usize;
+        // What is known to be free needs no look; a write of nothing tells whether there is a peer.
+        if space >= len && len > 0 && self.link.is_open() {
+            return Ok(space);
+        }
+        self.look_for_space(len, least)
+    }
+
+    #[inline(never)]
+    fn look_for_space(&mut self, len: usize, least: usize) -> Result<usize, WriteError> {
         self.ours()?;
         if (self.producer.space() as usize) < len {
             // The peer can make room only of what it has seen.
@@ -262,6 +290,7 @@ impl<R: Rendezvous> Writer<R> {
     }
 
     /// The last `written` bytes are filled. Publishes them if it is time; if that fails, they were never written.
+    #[inline]
     fn accept(&mut self, written: usize) -> Result<(), WriteError> {
         let producer = &self.producer;
         // A full ring is never kept from a peer that could empty it.
@@ -273,6 +302,7 @@ impl<R: Rendezvous> Writer<R> {
         Ok(())
     }
 
+    #[inline]
     fn fits(&self, len: usize) -> Result<(), SendError> {
         let size = self.producer.size();
         if len > size as usize {
@@ -282,6 +312,7 @@ impl<R: Rendezvous> Writer<R> {
     }
 
     /// Whether our own side allows to write.
+    #[inline]
     fn ours(&self) -> Result<(), WriteError> {
         match self.link.state() {
             State::Corrupt(blame) => Err(blame.into()),
