@@ -13,6 +13,11 @@ use crate::output;
 use crate::progress::Progress;
 use crate::workspace::{Package, Workspace};
 
+mod flags;
+
+pub use flags::Optimize;
+use flags::rust_flags;
+
 /// The prebuilt `core` and `alloc` of this target are what an image is made of.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -45,6 +50,8 @@ pub struct Source {
     pub network: bool,
     /// Whether it serves this project's own tests alone.
     pub is_for_tests: bool,
+    /// What it is compiled for.
+    pub optimize: Optimize,
 }
 
 /// `[package.metadata.grantflow]`.
@@ -56,6 +63,8 @@ struct Metadata {
     size_goal: u64,
     #[serde(default)]
     for_tests: bool,
+    #[serde(default)]
+    optimize: Optimize,
 }
 
 fn default_size_goal() -> u64 {
@@ -67,8 +76,8 @@ fn default_size_goal() -> u64 {
 pub enum CompileError {
     /// A package's metadata is not what it should be.
     #[error(
-        "{package}/Cargo.toml: [package.metadata.grantflow] wants images = [\"PROGRAM\", ...], and may have size-goal = BYTES \
-         and for-tests = true: {said}"
+        "{package}/Cargo.toml: [package.metadata.grantflow] wants images = [\"PROGRAM\", ...], and may have size-goal = BYTES, \
+         optimize = \"speed\" and for-tests = true: {said}"
     )]
     Metadata {
         /// The package.
@@ -182,6 +191,7 @@ pub fn declared(packages: &[Package]) -> Result<Vec<Source>, CompileError> {
                 size_goal: ours.size_goal,
                 network,
                 is_for_tests: ours.for_tests,
+                optimize: ours.optimize,
             });
         }
     }
@@ -276,7 +286,7 @@ fn cargo(workspace: &Workspace, source: &Source) -> Result<PathBuf, CompileError
         .args([
             "build",
             "--profile",
-            "image",
+            source.optimize.profile(),
             "--target",
             TARGET,
             "--message-format",
@@ -287,7 +297,7 @@ fn cargo(workspace: &Workspace, source: &Source) -> Result<PathBuf, CompileError
         .arg(workspace.target.join("guest"))
         .env(
             "CARGO_ENCODED_RUSTFLAGS",
-            rust_flags(&workspace.root).join("\u{1f}"),
+            rust_flags(&workspace.root, source.optimize).join("\u{1f}"),
         )
         .env_remove("RUSTFLAGS")
         .current_dir(&workspace.root)
@@ -306,67 +316,6 @@ fn cargo(workspace: &Workspace, source: &Source) -> Result<PathBuf, CompileError
         .filter(|artifact| artifact.target.name == source.name)
         .filter_map(|a| a.executable);
     programs.next().ok_or_else(failed)
-}
-
-/// What makes an image of a program: no libc, no start files, no red zone, fixed addresses.
-fn rust_flags(root: &Path) -> Vec<String> {
-    let script = root.join("unikernel/link.ld");
-    let mut flags: Vec<String> = ["--cfg", "xen_guest"].map(str::to_owned).to_vec();
-    flags.extend(
-        registry_sources().map(|folder| format!("--remap-path-prefix={}=", folder.display())),
-    );
-    let code = [
-        "relocation-model=static",
-        "no-redzone=yes",
-        "force-frame-pointers=no",
-        "target-cpu=x86-64-v2",
-        "linker-flavor=ld.lld",
-        "linker=rust-lld",
-        "relro-level=off",
-        "jump-tables=no",
-        // Chosen by size. What the default threshold inlines costs an image some 2 KB.
-        "llvm-args=-inline-threshold=12",
-        // A function with a large frame keeps it, even with one caller: in a larger one yet, most of what either holds is beyond
-        // the reach of an 8-bit offset: 0.6 to 1.1 KB.
-        "llvm-args=-inline-max-stacksize=448",
-        // Once more, after all else: what has become the same is one function: 0.6 to 0.7 KB.
-        "passes=mergefunc",
-        // Sequences that occur more than once become functions: 1 to 2 KB. It leaves alone what uses a red zone.
-        "llvm-args=-enable-machine-outliner=always",
-        // Loads that are only sometimes redundant are not made so by copies of code: 4 KB.
-        "llvm-args=-enable-load-pre=false",
-        // Constants are not kept in registers around loops, where the registers are then saved and restored: 1 KB.
-        "llvm-args=-disable-machine-licm",
-        "llvm-args=-disable-lsr",
-    ];
-    flags.extend(code.map(|option| format!("-C{option}")));
-    flags.push(format!("-Clink-arg=-T{}", script.display()));
-    let link = [
-        "--build-id=none",
-        "-znorelro",
-        "-zmax-page-size=4096",
-        "--no-eh-frame-hdr",
-        "-static",
-        "--orphan-handling=error",
-        "--gc-sections",
-        "--icf=all",
-        // Segments follow each other in the file without padding: the domain builder copies them, it does not map the file.
-        "--nmagic",
-    ];
-    flags.extend(link.map(|option| format!("-Clink-arg={option}")));
-    flags
-}
-
-/// Where cargo keeps the sources of dependencies. Panic messages name files there, and an image should not tell, nor depend on,
-/// whose machine it was built on.
-fn registry_sources() -> impl Iterator<Item = PathBuf> {
-    let home = std::env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
-    home.and_then(|home| fs::read_dir(home.join("registry/src")).ok())
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
 }
 
 fn table(reports: &[Report]) -> String {
