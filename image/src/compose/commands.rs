@@ -29,6 +29,9 @@ const CALL_PATIENCE: Duration = Duration::from_secs(120);
 /// How long a supervisor may take to start a stage again.
 const SUPERVISOR: Duration = Duration::from_secs(10);
 
+/// How often who waits is told what for.
+const NEWS: Duration = Duration::from_secs(10);
+
 /// How often to look whether stages have ended.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -179,10 +182,13 @@ pub fn run_up(args: &UpArgs, json: bool) -> Result<(), Failure> {
     if !args.no_supervisor {
         supervise::start(&record::home(), &plan.name)?;
     }
+    let record = journal.record.clone();
+    // The supervisor may work from now on.
+    drop(journal);
     let stages = if args.wait {
-        wait(&journal.record, timeout, &dom0, &progress)?
+        wait(&plan.name, timeout, &dom0, &progress)?
     } else {
-        status(&journal.record, &dom0.tools).map_err(by_blame)?
+        status(&record, &dom0.tools).map_err(by_blame)?
     };
     if json {
         output::line(json!({ "name": plan.name, "changed": changed, "stages": stages }))?;
@@ -219,20 +225,23 @@ fn absolute(file: &Path) -> PathBuf {
 
 /// Waits until no stage runs any more; how they are then.
 fn wait(
-    record: &Record,
+    name: &str,
     timeout: Duration,
     dom0: &Dom0,
     progress: &Progress,
 ) -> Result<Vec<StageStatus>, Failure> {
     let begin = Instant::now();
+    let mut said = begin;
     loop {
+        // A supervisor may have given stages other domains.
+        let record = record::look(&record::home(), name)?.unwrap_or_default();
         let domains = Xl::new(&dom0.tools).list()?;
         let running: Vec<&str> = of_record(&record.stages, &domains)
             .filter(|(_, domain)| domain.is_some_and(is_alive))
             .map(|(stage, _)| stage.name.as_str())
             .collect();
         if running.is_empty() {
-            return status(record, &dom0.tools).map_err(by_blame);
+            return status(&record, &dom0.tools).map_err(by_blame);
         }
         if signals::came(&dom0.stop) {
             return Err(Failure::failed("stopped waiting; the pipeline runs on"));
@@ -245,7 +254,8 @@ fn wait(
             );
             return Err(Failure::failed(said));
         }
-        if begin.elapsed().as_secs().is_multiple_of(10) && begin.elapsed().subsec_millis() < 500 {
+        if said.elapsed() >= NEWS {
+            said = Instant::now();
             progress.say(format_args!(
                 "{} of {} stages are running",
                 running.len(),
