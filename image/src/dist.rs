@@ -22,8 +22,6 @@ const NAME: &str = concat!("grantflow-", env!("CARGO_PKG_VERSION"));
 const SUMS: &str = "SHA256SUMS";
 
 /// What `grantflow dist` is told.
-///
-/// Unpacked in any dom0, `./grantflow demo --target xen` runs from its folder. Build the images first.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The archive to write [default: dist/grantflow-VERSION.tar.gz in the target folder]

@@ -1,9 +1,11 @@
 //! The command line of the host tool.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use grantflow::failure::Failure;
 use grantflow::{compile, compose, demo, dist, lab, output};
 use signal_hook::consts::SIGPIPE;
@@ -26,29 +28,69 @@ enum Command {
     /// Build the unikernel images and check that Xen will boot them
     Images(compile::Args),
     /// Check a pipeline's file: everything that is wrong with it, at once
+    ///
+    /// Reads a pipeline's file and holds it against what the images say of themselves: tables and keys, parameters and their
+    /// kinds, edges and their counts, circles, files. Says everything that is wrong at once, as FILE:LINE:COLUMN.
     Check(compose::check::Args),
     /// Draw a pipeline's file
+    ///
+    /// Draws the stages of a pipeline's file and the edges between them, with the sizes of their rings.
     Graph(compose::graph::Args),
     /// Make what runs what a pipeline's file says, all of it or nothing
+    ///
+    /// Makes what runs what the file says, all of it or nothing: a failure at any step restores what was before. Run again after
+    /// an edit, it replaces only the stages that changed, while the others connect to the new ones. Run again without one, it
+    /// changes nothing.
     Up(compose::commands::UpArgs),
     /// Say how the stages of a pipeline are
     Status(compose::commands::WhichArgs),
     /// Start again what ends against its will in a running pipeline
+    ///
+    /// Starts again the stages of a running pipeline that crash, are destroyed, or end, as restart = "never", "on-failure" or
+    /// "always" says: after a second, and ever later if that does not help. `grantflow up` starts it.
     Supervise(compose::supervise::Args),
     /// Print what the stages of a pipeline print
+    ///
+    /// Prints the consoles of a pipeline's stages, each line after the name of its stage. Xen logs consoles where xenconsoled
+    /// was started with --log=guest (Debian: XENCONSOLED_TRACE=guest in /etc/default/xen).
     Logs(compose::logs::Args),
     /// Give stages of a pipeline new domains
+    ///
+    /// Gives a stage a new domain; its neighbours are told, and connect to it. No other stage restarts.
     Restart(compose::commands::RestartArgs),
     /// End a pipeline, drained or at once
+    ///
+    /// Asks the sources to end and waits until the end of their streams has gone through; then every domain of the pipeline is
+    /// destroyed, and nothing of it is left.
     Down(compose::commands::DownArgs),
     /// Print the JSON Schema of a pipeline's file
+    ///
+    /// Prints the JSON Schema of a pipeline's file, with the parameters of the images there are. An editor that knows TOML
+    /// completes and checks by it: `#:schema ./pipeline.schema.json` in the first line of the file.
     Schema(compose::schema::Args),
     /// Boot a real Xen with a Debian dom0 in QEMU and run things there
     #[command(subcommand)]
     Lab(lab::command::LabCommand),
     /// Run recorded sensor data through a pipeline of unikernels, to a broker, and check every result
+    ///
+    /// Two sensors replay recordings, an aggregator makes windows of them, and a gateway publishes the windows at an MQTT
+    /// broker, where a subscriber gets them. Without a broker dom0 reads them from the vchan with Debian's
+    /// vchan-socket-proxy. Every window is recomputed from the recordings; the last line is `verified N of N windows`, or
+    /// the run fails. `grantflow images` builds what it boots.
     Demo(demo::Args),
+    /// Print a completion script: `grantflow completions bash > /etc/bash_completion.d/grantflow`
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+    /// Write manual pages, one for each command, into a folder: `grantflow man /usr/local/share/man/man1`
+    Man {
+        /// The folder
+        folder: PathBuf,
+    },
     /// Pack tool, images, recordings and sample configurations into one archive for a dom0 without Rust
+    ///
+    /// Unpacked in any dom0, `./grantflow demo --target xen` runs from its folder. Build the images first.
     Dist(dist::Args),
 }
 
@@ -84,6 +126,12 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Schema(args) => compose::schema::run(args),
         Command::Lab(command) => lab::command::execute(command, cli.json),
         Command::Demo(args) => demo::run(args, cli.json),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "grantflow", &mut script);
+            Ok(output::write(String::from_utf8_lossy(&script))?)
+        }
+        Command::Man { folder } => Ok(clap_mangen::generate_to(Cli::command(), folder)?),
         Command::Dist(args) => dist::run(args, cli.json),
     }
 }

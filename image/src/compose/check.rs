@@ -7,9 +7,6 @@ use crate::failure::Failure;
 use crate::{images, output};
 
 /// What `grantflow check` is told.
-///
-/// Reads a pipeline's file and holds it against what the images say of themselves: tables and keys, parameters and their
-/// kinds, edges and their counts, circles, files. Says everything that is wrong at once, as FILE:LINE:COLUMN.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]

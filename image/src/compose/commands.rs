@@ -45,10 +45,6 @@ pub enum Target {
 }
 
 /// What `grantflow up` is told.
-///
-/// Makes what runs what the file says, all of it or nothing: a failure at any step restores what was before. Run again after
-/// an edit, it replaces only the stages that changed, while the others connect to the new ones. Run again without one, it
-/// changes nothing.
 #[derive(clap::Args, Debug)]
 pub struct UpArgs {
     #[command(flatten)]
@@ -76,9 +72,6 @@ pub struct WhichArgs {
 }
 
 /// What `grantflow down` is told.
-///
-/// Asks the sources to end and waits until the end of their streams has gone through; then every domain of the pipeline is
-/// destroyed, and nothing of it is left.
 #[derive(clap::Args, Debug)]
 pub struct DownArgs {
     #[command(flatten)]
@@ -92,8 +85,6 @@ pub struct DownArgs {
 }
 
 /// What `grantflow restart` is told.
-///
-/// Gives a stage a new domain; its neighbours are told, and connect to it. No other stage restarts.
 #[derive(clap::Args, Debug)]
 pub struct RestartArgs {
     #[command(flatten)]

@@ -20,8 +20,6 @@ pub enum Format {
 }
 
 /// What `grantflow graph` is told.
-///
-/// Draws the stages of a pipeline's file and the edges between them, with the sizes of their rings.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]

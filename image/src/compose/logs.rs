@@ -19,9 +19,6 @@ use crate::xl::console;
 const LOOK: Duration = Duration::from_millis(200);
 
 /// What `grantflow logs` is told.
-///
-/// Prints the consoles of a pipeline's stages, each line after the name of its stage. Xen logs consoles where xenconsoled
-/// was started with --log=guest (Debian: XENCONSOLED_TRACE=guest in /etc/default/xen).
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The pipeline's name, or its file

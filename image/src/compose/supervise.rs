@@ -28,9 +28,6 @@ use crate::xl::{Domain, Told, Tools, Xl};
 const LOOK: Duration = Duration::from_millis(500);
 
 /// What `grantflow supervise` is told.
-///
-/// Starts again the stages of a running pipeline that crash, are destroyed, or end, as restart = "never", "on-failure" or
-/// "always" says: after a second, and ever later if that does not help. `grantflow up` starts it.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The pipeline's name, or its file [default: the one there is]

@@ -26,11 +26,6 @@ pub enum Target {
 }
 
 /// What `grantflow demo` is told.
-///
-/// Two sensors replay recordings, an aggregator makes windows of them, and a gateway publishes the windows at an MQTT
-/// broker, where a subscriber gets them. Without a broker dom0 reads them from the vchan with Debian's
-/// vchan-socket-proxy. Every window is recomputed from the recordings; the last line is `verified N of N windows`, or
-/// the run fails. `grantflow images` builds what it boots.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Recording for the flow sensor: CSV, a time column and one value column
