@@ -150,6 +150,7 @@ fn furnish(
     let archive = dist::archive(workspace).map_err(Failure::failed)?;
     job.bytes("dist.tar.gz", 0o644, &archive);
     job.folder("lab", &fixtures::scenario_folder(workspace))?;
+    job.folder("pipelines", &workspace.root.join("image/pipelines"))?;
     Ok(())
 }
 
