@@ -137,7 +137,18 @@ pub struct Journal {
     /// What it says now.
     pub record: Record,
     /// The lock goes with it.
-    _lock: File,
+    _lock: Lock,
+}
+
+/// A lock that is held.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Said outright: a child that is being started holds the file too until it is another program, and with it the lock.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 impl Journal {
@@ -224,7 +235,7 @@ fn read(folder: &Path) -> Result<Option<Record>, RecordError> {
 }
 
 /// The lock of a pipeline's folder, unless the folder went meanwhile.
-fn lock(folder: &Path, name: &str) -> Result<Option<File>, RecordError> {
+fn lock(folder: &Path, name: &str) -> Result<Option<Lock>, RecordError> {
     let path = folder.join("lock");
     let lock = match File::create(&path) {
         Ok(lock) => lock,
@@ -236,7 +247,8 @@ fn lock(folder: &Path, name: &str) -> Result<Option<File>, RecordError> {
         Err(rustix::io::Errno::WOULDBLOCK) => return Err(RecordError::Locked(name.to_owned())),
         Err(error) => return Err(wrong(&path)(error.into())),
     }
-    let ours = lock.metadata().map_err(wrong(&path))?;
+    let lock = Lock(lock);
+    let ours = lock.0.metadata().map_err(wrong(&path))?;
     let there = fs::metadata(&path).ok();
     let is_there =
         there.is_some_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()));
