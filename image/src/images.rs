@@ -61,6 +61,11 @@ pub fn folder(named: Option<&Path>) -> PathBuf {
         .unwrap_or_else(of_workspace)
 }
 
+/// What each image says of itself, in the folder that was named or the one that is found without.
+pub fn known(named: Option<&Path>) -> Result<Catalogue, ImagesError> {
+    catalogue(&folder(named))
+}
+
 /// What each image of a folder says of itself.
 pub fn catalogue(folder: &Path) -> Result<Catalogue, ImagesError> {
     let wrong = |source| ImagesError::Folder {

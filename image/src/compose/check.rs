@@ -15,7 +15,7 @@ pub struct Args {
 
 /// Does it.
 pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
-    let known = images::catalogue(&images::folder(args.file.images.as_deref()))?;
+    let known = images::known(args.file.images.as_deref())?;
     let loaded = match load(&args.file.file, known) {
         Ok(loaded) => loaded,
         Err(LoadError::Wrong { mistakes, told }) => {

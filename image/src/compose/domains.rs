@@ -6,7 +6,7 @@ use std::path::Path;
 use super::plan::Planned;
 use super::record::{Journal, RecordError, StageRecord, Undo};
 use crate::xl::{
-    BootInputError, ConfigError, Domain, StoreError, ToolError, Tools, Uuid, XenStore, Xl, XlError,
+    BootInputError, ConfigError, Domain, StoreError, Tools, Uuid, XenStore, Xl, XlError,
 };
 
 /// Why a pipeline could not be changed.
@@ -163,18 +163,9 @@ fn write(path: &Path, text: &str) -> Result<(), ComposeError> {
 /// Destroys the domain of this identity, if there is one.
 pub fn destroy<T: Tools>(uuid: &Uuid, tools: &T) -> Result<(), ComposeError> {
     let xl = Xl::new(tools);
-    let domains = xl.list()?;
-    let Some(domain) = find(&domains, uuid) else {
-        return Ok(());
-    };
-    match xl.destroy(domain.id) {
-        // It went by itself between the list and the call.
-        Err(XlError::Tool(ToolError::Failed { said, .. }))
-            if said.contains("Non-existant domain") =>
-        {
-            Ok(())
-        }
-        other => Ok(other?),
+    match find(&xl.list()?, uuid) {
+        Some(domain) => Ok(xl.destroy(domain.id)?),
+        None => Ok(()),
     }
 }
 

@@ -90,7 +90,7 @@ impl LoadError {
 impl FileArgs {
     /// Reads the file and the images, and checks the one against the others.
     pub fn load(&self) -> Result<Loaded, Failure> {
-        let images = images::catalogue(&images::folder(self.images.as_deref()))?;
+        let images = images::known(self.images.as_deref())?;
         load(&self.file, images).map_err(Failure::input)
     }
 }

@@ -142,7 +142,19 @@ pub struct Journal {
 
 /// A lock that is held.
 #[derive(Debug)]
-struct Lock(File);
+pub struct Lock(File);
+
+impl Lock {
+    /// The lock of this file, unless another has it.
+    pub fn take(path: &Path) -> io::Result<Option<Self>> {
+        let file = File::create(path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
 
 impl Drop for Lock {
     fn drop(&mut self) {
@@ -237,17 +249,12 @@ fn read(folder: &Path) -> Result<Option<Record>, RecordError> {
 /// The lock of a pipeline's folder, unless the folder went meanwhile.
 fn lock(folder: &Path, name: &str) -> Result<Option<Lock>, RecordError> {
     let path = folder.join("lock");
-    let lock = match File::create(&path) {
-        Ok(lock) => lock,
+    let lock = match Lock::take(&path) {
+        Ok(Some(lock)) => lock,
+        Ok(None) => return Err(RecordError::Locked(name.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(wrong(&path)(error)),
     };
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => return Err(RecordError::Locked(name.to_owned())),
-        Err(error) => return Err(wrong(&path)(error.into())),
-    }
-    let lock = Lock(lock);
     let ours = lock.0.metadata().map_err(wrong(&path))?;
     let there = fs::metadata(&path).ok();
     let is_there =

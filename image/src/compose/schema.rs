@@ -16,7 +16,7 @@ pub struct Args {
 
 /// Does it.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let known = images::catalogue(&images::folder(args.images.as_deref()))?;
+    let known = images::known(args.images.as_deref())?;
     output::line(format_args!("{:#}", schema(&known)))?;
     Ok(())
 }

@@ -11,12 +11,10 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
-
 use super::commands::{Dom0, by_blame, known_name};
 use super::domains::{ComposeError, find, is_alive};
 use super::policy::{Health, MOST, Policy, Verdict};
-use super::record::{self, Journal, Record, RecordError};
+use super::record::{self, Journal, Lock, Record, RecordError};
 use super::up::{Scope, Wanted, up};
 use crate::failure::Failure;
 use crate::lab::signals;
@@ -45,7 +43,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if !args.foreground {
         return start(&home, &name);
     }
-    let Some(_only) = only(&home, &name)? else {
+    // The right to supervise ends with this process.
+    let Some(_right) = Lock::take(&home.join(&name).join("supervisor"))? else {
         return Err(Failure::failed(format!("{name} is supervised already")));
     };
     let dom0 = Dom0::here()?;
@@ -86,16 +85,6 @@ pub fn start(home: &Path, name: &str) -> Result<(), Failure> {
         .process_group(0);
     command.spawn()?;
     Ok(())
-}
-
-/// The right to supervise, unless another has it; it ends with what is returned.
-fn only(home: &Path, name: &str) -> Result<Option<File>, Failure> {
-    let file = File::create(home.join(name).join("supervisor"))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(Failure::failed(std::io::Error::from(error))),
-    }
 }
 
 /// Looks once, and does what is due; what it did, a line each, or nothing once the pipeline is down.

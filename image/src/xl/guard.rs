@@ -1,6 +1,6 @@
 //! What was created is destroyed, on every way out.
 
-use super::tools::{ToolError, Tools};
+use super::tools::Tools;
 use super::toolstack::{Xl, XlError};
 
 /// Destroys the domains of its names when it is dropped.
@@ -61,12 +61,8 @@ impl<T: Tools> DomainGuard<T> {
             .into_iter()
             .filter(|domain| self.names.contains(&domain.name))
         {
-            match xl.destroy(domain.id) {
-                Ok(()) => {}
-                // It went by itself between the list and the call.
-                Err(XlError::Tool(ToolError::Failed { said, .. }))
-                    if said.contains("Non-existant domain") => {}
-                Err(error) => first_failure = first_failure.or(Some(error)),
+            if let Err(error) = xl.destroy(domain.id) {
+                first_failure = first_failure.or(Some(error));
             }
         }
         match first_failure {
@@ -94,6 +90,7 @@ impl<T: Tools> Drop for DomainGuard<T> {
 mod tests {
     use std::cell::RefCell;
 
+    use super::super::tools::ToolError;
     use super::*;
 
     /// Three domains; the one numbered 2 is gone before it can be destroyed.

@@ -121,10 +121,12 @@ impl<'t, T: Tools> Xl<'t, T> {
         Ok(())
     }
 
-    /// `xl destroy ID`: ends the domain at once.
+    /// `xl destroy ID`: ends the domain at once. One that went by itself meanwhile is no failure.
     pub fn destroy(&self, domain: DomId) -> Result<(), XlError> {
-        self.tools.run("xl", &["destroy", &domain.to_string()])?;
-        Ok(())
+        match self.tools.run("xl", &["destroy", &domain.to_string()]) {
+            Err(ToolError::Failed { said, .. }) if said.contains("Non-existant domain") => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
     }
 
     /// `xl shutdown ID`: asks the domain to end (control/shutdown).

@@ -41,7 +41,7 @@ fn deadline() -> impl Future<Output = ()> {
 macro_rules! calls {
     ($(fn $name:ident($($argument:ident: $type:ty),*) -> $output:ty { $body:expr })*) => {
         $(
-            #[allow(missing_docs)]
+            #[allow(missing_docs, reason = "each is named after what it calls")]
             #[unsafe(no_mangle)]
             pub fn $name($($argument: $type),*) -> $output {
                 $body
