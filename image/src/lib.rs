@@ -10,6 +10,7 @@
 //! * [`xl`] writes domain configurations and calls `xl`.
 //! * [`demo`] runs the first pipeline on recorded data and checks every result.
 //! * [`compose`] is the commands around a pipeline's file.
+//! * [`watch`] shows a pipeline that runs: rates, a live view, metrics.
 //! * [`failure`] and [`progress`] say to a person how it went, through [`output`].
 
 // Both macros panic where the reader of a pipe has gone.
@@ -27,5 +28,6 @@ pub mod lab;
 pub mod output;
 pub mod pipeline;
 pub mod progress;
+pub mod watch;
 pub mod workspace;
 pub mod xl;

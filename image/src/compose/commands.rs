@@ -13,6 +13,7 @@ use super::down::{Ending, down};
 use super::load::{FileArgs, Loaded};
 use super::plan::{Plan, plan};
 use super::record::{self, Journal, Record, RecordError};
+use super::snapshot::OnXen;
 use super::status::{StageStatus, status, table};
 use super::up::{Scope, Wanted, up};
 use super::{in_lab, supervise};
@@ -179,7 +180,7 @@ pub fn run_up(args: &UpArgs, json: bool) -> Result<(), Failure> {
     let stages = if args.wait {
         wait(&plan.name, timeout, &dom0, &progress)?
     } else {
-        status(&record, &dom0.tools).map_err(by_blame)?
+        status(&record, &OnXen(&dom0.tools)).map_err(by_blame)?
     };
     if json {
         output::line(json!({ "name": plan.name, "changed": changed, "stages": stages }))?;
@@ -232,7 +233,7 @@ fn wait(
             .map(|(stage, _)| stage.name.as_str())
             .collect();
         if running.is_empty() {
-            return status(&record, &dom0.tools).map_err(by_blame);
+            return status(&record, &OnXen(&dom0.tools)).map_err(by_blame);
         }
         if signals::came(&dom0.stop) {
             return Err(Failure::failed("stopped waiting; the pipeline runs on"));
@@ -346,7 +347,7 @@ pub fn run_status(args: &WhichArgs, json: bool) -> Result<(), Failure> {
     let dom0 = Dom0::here()?;
     let name = known_name(args.pipeline.as_deref()).map_err(by_blame)?;
     let record = record::look(&record::home(), &name)?.unwrap_or_default();
-    let stages = status(&record, &dom0.tools).map_err(by_blame)?;
+    let stages = status(&record, &OnXen(&dom0.tools)).map_err(by_blame)?;
     if json {
         output::line(json!({ "name": name, "generation": record.generation, "stages": stages }))?;
     } else {

@@ -169,6 +169,7 @@ mod tests {
                     peer: Some(peer.into()),
                     reads,
                 }],
+                restarts: 0,
             }
         };
         let mut journal = Journal::open(home, "p").unwrap();

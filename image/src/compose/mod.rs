@@ -3,7 +3,7 @@
 //! * [`load`] brings the file and the images together; [`check`], [`graph`] and [`schema`] need no more.
 //! * [`plan`] is what has to be done, as data; [`record`] what was done, where the next command finds it.
 //! * [`domains`] are found by their identity; [`up`] makes them what the plan says, all or nothing,
-//!   [`status`] tells how they are, [`logs`] what they print, [`down`] ends them.
+//!   [`snapshot`] sees how they are and [`status`] tells it, [`logs`] what they print, [`down`] ends them.
 //! * [`supervise`] starts again what has ended, when [`policy`] says.
 //! * [`commands`] are the command lines of those, and [`in_lab`] runs them in the lab.
 
@@ -19,6 +19,7 @@ pub mod plan;
 pub mod policy;
 pub mod record;
 pub mod schema;
+pub mod snapshot;
 pub mod status;
 pub mod supervise;
 pub mod up;

@@ -47,6 +47,9 @@ pub struct StageRecord {
     pub digest: String,
     /// Its edges by name; what a change of the pipeline means for it is seen from them.
     pub edges: Vec<EdgeRecord>,
+    /// How often it was given another domain.
+    #[serde(default)]
+    pub restarts: u32,
 }
 
 /// An end of an edge.

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::domains::{ComposeError, of_record};
+use super::domains::ComposeError;
 use super::record::Record;
-use crate::xl::{Domain, Told, Tools, Xl};
+use super::snapshot::Source;
 
 /// How a stage is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -39,49 +39,22 @@ pub struct Readings {
 }
 
 /// How each stage of a record is, in its order.
-pub fn status<T: Tools>(record: &Record, tools: &T) -> Result<Vec<StageStatus>, ComposeError> {
-    let domains = Xl::new(tools).list()?;
-    let all = of_record(&record.stages, &domains).map(|(stage, domain)| {
-        let told = domain.map(|domain| Told::new(tools, domain.id));
-        let counted = told.as_ref().and_then(|told| told.counters().ok());
-        let own_state = told.as_ref().and_then(Told::state);
-        StageStatus {
-            stage: stage.name.clone(),
-            domain: stage.domain.clone(),
-            domid: domain.map(|domain| domain.id.0),
-            state: state(domain, own_state),
-            memory_mib: domain.map_or(0, |domain| domain.memory_mib),
-            cpu_seconds: domain.map_or(0.0, |domain| domain.cpu_seconds),
-            readings: counted.map(|counted| Readings {
-                received: counted.stage.readings_in,
-                used: counted.stage.used,
-                sent: counted.stage.out,
-                dropped: counted.stage.dropped_in_all(),
-            }),
-        }
+pub fn status(record: &Record, source: &dyn Source) -> Result<Vec<StageStatus>, ComposeError> {
+    let all = source.stages(record)?.into_iter().map(|stage| StageStatus {
+        stage: stage.stage,
+        domain: stage.domain,
+        domid: stage.domid,
+        state: stage.state,
+        memory_mib: stage.memory_mib,
+        cpu_seconds: stage.cpu_seconds,
+        readings: stage.counters.map(|counted| Readings {
+            received: counted.stage.readings_in,
+            used: counted.stage.used,
+            sent: counted.stage.out,
+            dropped: counted.stage.dropped_in_all(),
+        }),
     });
     Ok(all.collect())
-}
-
-/// A stage that crashed may still say that it runs.
-fn state(domain: Option<&Domain>, told: Option<String>) -> String {
-    let Some(domain) = domain else {
-        return "gone".to_owned();
-    };
-    match domain.ended {
-        _ if domain.dying => "dying".to_owned(),
-        Some(reason) if !reason.is_orderly() => reason.to_string(),
-        Some(_) => printable(
-            told.filter(|state| state.starts_with("failed"))
-                .unwrap_or_else(|| "done".to_owned()),
-        ),
-        None => printable(told.unwrap_or_else(|| "starting".to_owned())),
-    }
-}
-
-/// What a stage tells is data: control characters would act on the terminal of whoever reads it.
-fn printable(text: String) -> String {
-    text.chars().filter(|c| !c.is_control()).take(80).collect()
 }
 
 /// As a table.
@@ -123,56 +96,25 @@ pub fn table(stages: &[StageStatus]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compose::record::StageRecord;
-    use crate::xl::Uuid;
-    use crate::xl::fake::FakeHost;
+    use crate::compose::snapshot::OnXen;
+    use crate::compose::snapshot::tests::bench;
 
     #[test]
-    fn a_stage_is_what_xen_says_once_it_has_ended_and_what_it_says_before() {
-        let host = FakeHost::default();
-        host.foreign("p-a");
-        let uuid = Uuid::try_from(host.domain("p-a").uuid).unwrap();
-        let stage = |uuid: Uuid| StageRecord {
-            name: "a".into(),
-            domain: "p-a".into(),
-            uuid,
-            digest: String::new(),
-            edges: Vec::new(),
+    fn a_line_a_stage_with_what_it_has_told() {
+        let (host, record) = bench();
+        let counted = "in=7 used=5 late=2 out=3";
+        host.set("p-a", "data/grantflow/stats/stage", counted);
+        let stages = status(&record, &OnXen(&&host)).unwrap();
+        let readings = Readings {
+            received: 7,
+            used: 5,
+            sent: 3,
+            dropped: 2,
         };
-        let record = Record {
-            stages: vec![stage(uuid), stage(Uuid::random().unwrap())],
-            ..Record::default()
-        };
-        let states = || {
-            let all = status(&record, &&host).unwrap();
-            all.into_iter().map(|stage| stage.state).collect::<Vec<_>>()
-        };
-        assert_eq!(states(), ["starting", "gone"]);
-        host.set("p-a", "data/grantflow/state", "waiting e\x1b[2J");
-        assert_eq!(states()[0], "waiting e[2J");
-        host.set(
-            "p-a",
-            "data/grantflow/stats/stage",
-            "in=7 used=5 late=2 out=3",
-        );
-        let readings = status(&record, &&host).unwrap()[0].readings;
-        assert_eq!(
-            readings,
-            Some(Readings {
-                received: 7,
-                used: 5,
-                sent: 3,
-                dropped: 2
-            })
-        );
-        host.end("p-a", 0);
-        assert_eq!(states()[0], "done");
-        host.end("p-a", 3);
-        assert_eq!(states()[0], "crash");
-        assert!(
-            table(&status(&record, &&host).unwrap())
-                .lines()
-                .all(|line| line.len() < 80)
-        );
+        assert_eq!(stages[0].readings, Some(readings));
+        assert_eq!(stages[1].readings, None);
+        let table = table(&stages);
+        assert!(table.lines().all(|line| line.len() < 80));
+        assert!(table.ends_with(" -  gone\n"), "{table}");
     }
 }

@@ -197,13 +197,14 @@ impl<'p> Change<'p> {
             |stage: &&StageRecord| self.plan.stages.iter().any(|one| one.stage == stage.name);
         let removed = journal.record.stages.iter().filter(|stage| !planned(stage));
         replaced.extend(removed.map(|stage| stage.uuid.clone()));
+        let stages = self.records(&journal.record.stages);
         let before = std::mem::replace(
             &mut journal.record,
             Record {
                 file: self.file.clone(),
                 plan: self.plan.clone(),
                 generation,
-                stages: self.records(),
+                stages,
                 undo: Vec::new(),
                 replaced,
             },
@@ -252,7 +253,7 @@ impl<'p> Change<'p> {
         Ok(())
     }
 
-    fn records(&self) -> Vec<StageRecord> {
+    fn records(&self, before: &[StageRecord]) -> Vec<StageRecord> {
         let name = |stage: Option<usize>| {
             stage
                 .and_then(|stage| self.plan.stages.get(stage))
@@ -274,6 +275,13 @@ impl<'p> Change<'p> {
             }
             ends
         };
+        let restarts = |name: &str, fate: &Fate| {
+            let known = before.iter().find(|known| known.name == name);
+            known.map_or(0, |known| match fate {
+                Fate::Keep(_) => known.restarts,
+                Fate::Create(..) => known.restarts.saturating_add(1),
+            })
+        };
         let all = self.plan.stages.iter().zip(&self.fates).zip(&self.digests);
         all.enumerate()
             .map(|(place, ((stage, fate), digest))| StageRecord {
@@ -282,6 +290,7 @@ impl<'p> Change<'p> {
                 uuid: fate.uuid().clone(),
                 digest: digest.clone(),
                 edges: ends(place),
+                restarts: restarts(&stage.stage, fate),
             })
             .collect()
     }

@@ -207,6 +207,22 @@ impl State {
                     .fold(String::new(), |all, name| all + name + "\n")
                     .into_bytes());
             }
+            ("xenstore-ls", ["-f", path]) => {
+                let below = format!("{path}/");
+                let nodes = self
+                    .store
+                    .iter()
+                    .filter(|(known, _)| known.starts_with(&below));
+                let text: String = nodes
+                    .map(|(known, value)| format!("{known} = \"{}\"\n", value.escape_default()))
+                    .collect();
+                if text.is_empty() {
+                    let said =
+                        format!("xenstore-ls: xs_directory ({path}): No such file or directory");
+                    return failed(&said);
+                }
+                return Ok(text.into_bytes());
+            }
             _ => return failed("no such command"),
         }
         Ok(Vec::new())

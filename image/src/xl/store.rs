@@ -1,4 +1,6 @@
-//! xenstore through its own programs `xenstore-read`, `-write`, `-list` and `-rm`.
+//! xenstore through its own programs `xenstore-read`, `-write`, `-list`, `-ls` and `-rm`.
+
+use std::collections::BTreeMap;
 
 use super::tools::{ToolError, Tools};
 
@@ -53,6 +55,21 @@ impl<'t, T: Tools> XenStore<'t, T> {
             .collect())
     }
 
+    /// Everything below `path`, by paths relative to it; nothing where there is no such node. Values are as the program prints
+    /// them: in ASCII, with a backslash before what is not.
+    pub fn tree(&self, path: &str) -> Result<BTreeMap<String, String>, StoreError> {
+        let output = absent(self.tools.run("xenstore-ls", &["-f", path]))?.unwrap_or_default();
+        let text = String::from_utf8_lossy(&output);
+        let nodes = text.lines().filter_map(|line| {
+            let (name, value) = line
+                .strip_prefix(path)?
+                .strip_prefix('/')?
+                .split_once(" = \"")?;
+            Some((name.to_owned(), value.strip_suffix('"')?.to_owned()))
+        });
+        Ok(nodes.collect())
+    }
+
     /// Removes `path` and all below it; a node that is not there is no error.
     pub fn remove(&self, path: &str) -> Result<(), StoreError> {
         absent(self.tools.run("xenstore-rm", &[path]))?;
@@ -65,7 +82,8 @@ fn absent(result: Result<Vec<u8>, ToolError>) -> Result<Option<Vec<u8>>, ToolErr
     match result {
         Ok(output) => Ok(Some(output)),
         Err(ToolError::Failed { said, .. })
-            if said.contains("could") && said.contains(" path ") =>
+            if (said.contains("could") && said.contains(" path "))
+                || (said.contains("xs_directory (") && said.contains("No such file")) =>
         {
             Ok(None)
         }
@@ -125,6 +143,29 @@ mod tests {
         assert_eq!(store.list("/b").ok(), Some(Vec::new()));
         assert!(store.remove("/a").is_ok() && store.remove("/a").is_ok());
         assert_eq!(store.read("/a").ok(), Some(None));
+    }
+
+    #[test]
+    fn a_tree_comes_with_relative_paths_and_what_is_no_node_is_none() {
+        struct Prints(&'static str);
+        impl Tools for Prints {
+            fn run(&self, program: &'static str, _: &[&str]) -> Result<Vec<u8>, ToolError> {
+                match self.0 {
+                    "" => Err(ToolError::Failed {
+                        command: program.into(),
+                        status: "exit status: 1".into(),
+                        said: "xenstore-ls: xs_directory (/a): No such file or directory".into(),
+                    }),
+                    text => Ok(text.into()),
+                }
+            }
+        }
+        let printed =
+            "/a/b = \"\"\n/a/b/c = \"say \"x = \"y\"\\n\"\n/ab/d = \"1\"\n/a/e:\n/a/f = \"cut\n";
+        let tree = XenStore::new(&Prints(printed)).tree("/a").unwrap();
+        let nodes: Vec<(&str, &str)> = tree.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(nodes, [("b", ""), ("b/c", r#"say "x = "y"\n"#)]);
+        assert!(XenStore::new(&Prints("")).tree("/a").unwrap().is_empty());
     }
 
     #[test]

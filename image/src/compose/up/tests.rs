@@ -207,6 +207,9 @@ fn a_stage_that_is_restarted_gets_another_domain_and_no_other_does() {
     );
     assert_ne!(bench.host.domain("p-b").uuid, before[1].uuid);
     assert_eq!(bench.host.domain("p-a"), before[0]);
+    let record = record::look(bench.home.path(), "p").unwrap().unwrap();
+    let restarts: Vec<u32> = record.stages.iter().map(|stage| stage.restarts).collect();
+    assert_eq!(restarts, [0, 1, 0]);
     let error = bench
         .up_in(&chain("x"), Scope::Only(&["d".into()]))
         .unwrap_err();
