@@ -8,6 +8,9 @@ PROPTEST_CASES ?= 20000
 FUZZ_SECONDS ?= 3600
 SEEDS ?= 8
 
+# Unpacked, since the package would start a server.
+PROMETHEUS = target/prometheus
+
 .PHONY: help images demo lab test bench dist miri soak clean tools
 
 help:
@@ -79,3 +82,8 @@ tools:
 	if [ "$$(id -u)" != 0 ]; then echo "missing; run as root: $$line"; exit 1; fi; \
 	echo "missing: $$line"; \
 	{ $$line || { apt-get update && $$line; }; } >/dev/null
+	@{ command -v promtool && command -v prometheus; } >/dev/null || [ -x $(PROMETHEUS)/usr/bin/promtool ] || { \
+	  echo 'missing: prometheus; unpacking it into $(PROMETHEUS)'; mkdir -p $(PROMETHEUS); cd $(PROMETHEUS); \
+	  { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } >/dev/null 2>&1 && \
+	  dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb; } || echo 'no prometheus: tests with it will be SKIPPED'
+

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use grantflow::failure::Failure;
-use grantflow::{compile, compose, demo, dist, lab, output};
+use grantflow::{compile, compose, demo, dist, lab, output, watch};
 use signal_hook::consts::SIGPIPE;
 
 /// Builds, boots and checks pipelines of small Xen PV unikernels that exchange data over vchan.
@@ -44,6 +44,12 @@ enum Command {
     Up(compose::commands::UpArgs),
     /// Say how the stages of a pipeline are
     Status(compose::commands::WhichArgs),
+    /// Answer Prometheus on a loopback port
+    ///
+    /// Answers Prometheus on a loopback port, in OpenMetrics or in the older text format, as it asks: readings, bytes, events,
+    /// blocked time, losses and reconnects of each end of each edge; state, memory, CPU time, restarts and drops of each stage.
+    /// `grantflow metrics --once --format prometheus | promtool check metrics` prints and checks them once.
+    Metrics(watch::metrics::Args),
     /// Start again what ends against its will in a running pipeline
     ///
     /// Starts again the stages of a running pipeline that crash, are destroyed, or end, as restart = "never", "on-failure" or
@@ -119,6 +125,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Graph(args) => compose::graph::run(args, cli.json),
         Command::Up(args) => compose::commands::run_up(args, cli.json),
         Command::Status(args) => compose::commands::run_status(args, cli.json),
+        Command::Metrics(args) => watch::metrics::run(args, cli.json),
         Command::Supervise(args) => compose::supervise::run(args),
         Command::Logs(args) => compose::logs::run(args),
         Command::Restart(args) => compose::commands::run_restart(args, cli.json),

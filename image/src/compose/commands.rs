@@ -96,7 +96,7 @@ pub struct RestartArgs {
 }
 
 /// The programs of this dom0, and whether the user has asked to stop.
-pub(super) struct Dom0 {
+pub(crate) struct Dom0 {
     /// As long as nobody has.
     pub tools: SystemTools,
     /// For undoing, whatever was asked.
@@ -106,7 +106,7 @@ pub(super) struct Dom0 {
 }
 
 impl Dom0 {
-    pub(super) fn here() -> Result<Self, Failure> {
+    pub(crate) fn here() -> Result<Self, Failure> {
         let stop = signals::watch()?;
         let tools = SystemTools::new(Arc::clone(&stop), CALL_PATIENCE);
         Ok(Self {
@@ -129,7 +129,7 @@ fn take(name: &str) -> Result<Journal, RecordError> {
 }
 
 /// A name that is wrong is the user's mistake; the rest is work that failed.
-pub(super) fn by_blame(error: ComposeError) -> Failure {
+pub(crate) fn by_blame(error: ComposeError) -> Failure {
     match error {
         ComposeError::Unknown { .. } | ComposeError::Taken(_) | ComposeError::Memory { .. } => {
             Failure::input(error)
@@ -259,7 +259,7 @@ fn wait(
 }
 
 /// The name of a pipeline that was brought up: the one that is given by name or by file, or the only one.
-pub(super) fn known_name(given: Option<&str>) -> Result<String, ComposeError> {
+pub(crate) fn known_name(given: Option<&str>) -> Result<String, ComposeError> {
     let known = record::names(&record::home());
     let unknown = |name: &str, known: String| ComposeError::Unknown {
         name: name.to_owned(),
