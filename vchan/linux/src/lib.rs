@@ -12,6 +12,6 @@ mod stream;
 
 pub use memory::Memory;
 pub use port::{PollEvents, Port};
-pub use reactor::{Readable, block_on, block_until, first, sleep_until};
+pub use reactor::{Readable, Writable, block_on, block_until, first, sleep_until};
 pub use stream::{ReadHalf, Stream, WriteHalf};
 pub use vchan::*;

@@ -178,7 +178,7 @@ impl<S: Source> EventChannel for Port<S> {
                 if bell.register(seen, losses, context).is_some() {
                     context.waker().wake_by_ref();
                 }
-                sleep_on(bell, deadline);
+                sleep_on(bell, deadline, context);
                 return Poll::Pending;
             };
             let news = match bell.take() {
@@ -192,7 +192,7 @@ impl<S: Source> EventChannel for Port<S> {
             if Instant::now() >= deadline {
                 return Poll::Ready(Wake::Heartbeat);
             }
-            sleep_on(bell, deadline);
+            sleep_on(bell, deadline, context);
             Poll::Pending
         })
     }
@@ -210,9 +210,10 @@ impl<S: Source> EventChannel for Port<S> {
     }
 }
 
-fn sleep_on<S: Source>(bell: &Arc<Bell<S>>, deadline: Instant) {
-    reactor::watch(Arc::<Bell<S>>::clone(bell), PollFlags::IN);
-    reactor::wake_at(deadline);
+fn sleep_on<S: Source>(bell: &Arc<Bell<S>>, deadline: Instant, context: &Context<'_>) {
+    let file: reactor::Watched = Arc::<Bell<S>>::clone(bell);
+    reactor::watch(context, &file, PollFlags::IN);
+    reactor::wake_at(context, deadline);
 }
 
 impl<S: Source> AsFd for Port<S> {
