@@ -6,21 +6,22 @@ use std::path::{Path, PathBuf};
 use grantflow::workspace::Workspace;
 
 /// What each package may depend on. A package without a line here fails the check: it gets one first.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("vchan", &[]),
     ("vchan-linux", &["vchan"]),
     ("vchan-no-panic", &["vchan"]),
     ("unikernel", &["vchan", "stage"]),
     ("stage", &[]),
-    ("sensor-aggregator", &["stage", "unikernel", "vchan-linux"]),
-    ("gateway", &["stage", "unikernel"]),
+    ("process", &["stage", "vchan-linux"]),
+    ("sensor-aggregator", &["stage", "unikernel", "process"]),
+    ("gateway", &["stage", "unikernel", "process"]),
     ("probe", &["stage", "unikernel"]),
     ("bench", &["stage", "unikernel", "vchan-linux"]),
     ("grantflow", &["stage", "vchan-linux"]),
 ];
 
 /// The crates that tie a program to one platform, as sources name them.
-const PLATFORMS: [&str; 2] = ["unikernel::", "vchan_linux::"];
+const PLATFORMS: [&str; 3] = ["unikernel::", "vchan_linux::", "process::"];
 
 fn workspace() -> Workspace {
     Workspace::around(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap()

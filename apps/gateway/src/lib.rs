@@ -4,7 +4,7 @@
 //! * [`gateway`]: the function, its parameters, and how readings become messages; [`batch`], [`topic`]: the parts of that;
 //! * [`queue`]: messages that wait or are in flight; [`session`]: what becomes of them, connection after connection;
 //! * [`mqtt`]: packets, as much of the protocol as a publisher at QoS 1 needs;
-//! * [`uplink`]: brings the session's bytes to the broker, over any [`net`]; [`back_off`]: how long it waits to try again;
+//! * [`uplink`]: brings the session's bytes to the broker, over any network ([`Net`]); [`back_off`]: how long it waits to try again;
 //! * [`secret`]: user name and password;
 //! * [`counters`] and [`failure`]: what it counts, and why a connection ends.
 //!
@@ -54,7 +54,6 @@ pub mod counters;
 pub mod failure;
 pub mod gateway;
 pub mod mqtt;
-pub mod net;
 pub mod queue;
 pub mod secret;
 pub mod session;
@@ -62,5 +61,5 @@ pub mod topic;
 pub mod uplink;
 
 pub use gateway::Gateway;
-pub use net::Net;
+pub use stage::runner::Net;
 pub use uplink::Uplink;

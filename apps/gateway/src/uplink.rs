@@ -12,14 +12,13 @@ use core::time::Duration;
 
 use embedded_io_async::{Error as _, Read as _, Write as _};
 use stage::params::Address;
-use stage::runner::{Beside, Companion, DRAIN_PATIENCE, Host, first};
+use stage::runner::{Beside, Companion, DRAIN_PATIENCE, Host, Net, first};
 use stage::state::Awaited;
 
 use crate::back_off::BackOff;
 use crate::failure::Failure;
 use crate::gateway::Gateway;
 use crate::mqtt::disconnect;
-use crate::net::Net;
 use crate::session::{PATIENCE, Session};
 
 /// How long a connection may take to be made.

@@ -28,12 +28,17 @@ impl<'a> Plan<'a> {
     /// Reads the bytes of the command line (as far as a NUL) and of the boot module (empty where
     /// there is none).
     pub fn new<S: Stage>(command: &'a [u8], module: &'static [u8]) -> Result<Self, SetupError> {
+        Self::of_text::<S>(command_line(command)?, module)
+    }
+
+    /// The same for a command line of any length.
+    pub fn of_text<S: Stage>(command: &'a str, module: &'static [u8]) -> Result<Self, SetupError> {
         let network = if S::NETWORK { NETWORK } else { &[] };
         Self::read(command, module, &[COMMON, network, S::PARAMETERS], S::EDGES)
     }
 
     fn read(
-        command: &'a [u8],
+        command: &'a str,
         module: &'static [u8],
         declared: &[&'static [Parameter]],
         kinds: &[EdgeKind],
@@ -49,7 +54,7 @@ impl<'a> Plan<'a> {
         for parameters in declared {
             all.extend(*parameters);
         }
-        let params = Params::parse_layers(&[in_module, command_line(command)?], all)?;
+        let params = Params::parse_layers(&[in_module, command], all)?;
         let plan = Self {
             inputs: params.edges(Direction::In)?,
             outputs: params.edges(Direction::Out)?,

@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use smoltcp::time::Instant;
 use smoltcp::wire::{IpAddress, IpCidr, IpEndpoint};
-use stage::runner::{first, yield_now};
+use stage::runner::{Net, first, yield_now};
 
 use super::buffers::Buffers;
 use super::config::IpConfig;
@@ -73,6 +73,25 @@ struct Around {
 
 fn instant() -> Instant {
     Instant::from_micros(i64::try_from(time::now().as_micros()).unwrap_or(i64::MAX))
+}
+
+impl Net for Network {
+    type Stream = TcpStream;
+    type Error = ConnectError;
+
+    async fn configured(&self, host: &str) {
+        // A name is asked for over IPv4.
+        let ipv6 = host.parse::<core::net::Ipv6Addr>().is_ok();
+        self.configured(ipv6).await;
+    }
+
+    async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+        self.connect_to(host, port, &TcpOptions::default()).await
+    }
+
+    fn random(&self) -> u64 {
+        u64::from_ne_bytes(entropy::bytes())
+    }
 }
 
 impl Network {

@@ -9,13 +9,15 @@
 //! finishes, each output is written out and marked with the end of stream, and its reader has
 //! [`DRAIN_PATIENCE`] from its last progress to consume the ring. What it leaves is counted as lost.
 //!
-//! A function whose results leave by another way than edges has a [`Companion`]: a task that carries them.
+//! A function whose results leave by another way than edges has a [`Companion`]: a task that carries
+//! them, over a [`Net`] perhaps.
 
 mod board;
 mod companion;
 mod host;
 mod input;
 mod join;
+mod net;
 mod output;
 pub(crate) mod signal;
 mod source;
@@ -23,6 +25,7 @@ mod stage;
 
 pub use companion::{Beside, Companion};
 pub use host::{Events, Host, OpenError, Reader, Writer};
+pub use net::Net;
 pub use signal::{first, yield_now};
 pub use stage::{RunError, run, run_beside};
 
