@@ -34,7 +34,8 @@ enum Command {
     Check(compose::check::Args),
     /// Draw a pipeline's file
     ///
-    /// Draws the stages of a pipeline's file and the edges between them, with the sizes of their rings.
+    /// Draws the stages of a pipeline's file and the edges between them, with the sizes of their rings. With --live it draws how
+    /// they are while the pipeline runs here: states, readings a second, what was lost; what is at fault is red.
     Graph(compose::graph::Args),
     /// Make what runs what a pipeline's file says, all of it or nothing
     ///
@@ -44,6 +45,11 @@ enum Command {
     Up(compose::commands::UpArgs),
     /// Say how the stages of a pipeline are
     Status(compose::commands::WhichArgs),
+    /// Show a pipeline as it runs
+    ///
+    /// Shows a pipeline as it runs: readings, drops, wakes and CPU of each stage, what goes over each edge, how full its ring is, how
+    /// long its writer waits, and what was lost. h tells keys and columns. Without a terminal it prints one interval and ends.
+    Top(watch::top::Args),
     /// Answer Prometheus on a loopback port
     ///
     /// Answers Prometheus on a loopback port, in OpenMetrics or in the older text format, as it asks: readings, bytes, events,
@@ -125,6 +131,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Graph(args) => compose::graph::run(args, cli.json),
         Command::Up(args) => compose::commands::run_up(args, cli.json),
         Command::Status(args) => compose::commands::run_status(args, cli.json),
+        Command::Top(args) => watch::top::run(args, cli.json),
         Command::Metrics(args) => watch::metrics::run(args, cli.json),
         Command::Supervise(args) => compose::supervise::run(args),
         Command::Logs(args) => compose::logs::run(args),

@@ -2,10 +2,61 @@
 //!
 //! Readings flow from left to right: a stage stands to the right of all whose readings it takes, and a feedback edge runs back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use super::model::{Edge, End, Pipeline};
+
+/// What is said of stages and edges beside what the file says, by their names: how they are while the pipeline runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Of stages.
+    pub stages: BTreeMap<String, Mark>,
+    /// Of edges.
+    pub edges: BTreeMap<String, Mark>,
+}
+
+/// What is said of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// In a few words, any characters.
+    pub text: String,
+    /// Whether it is drawn in red.
+    pub is_fault: bool,
+}
+
+/// The most characters of a mark that have room in a box, or between two.
+const MARK_MAX: usize = 21;
+
+impl Mark {
+    fn short(&self) -> String {
+        self.text.chars().take(MARK_MAX).collect()
+    }
+}
+
+/// Text between XML's tags.
+fn xml(text: &str) -> String {
+    let escaped = |c: char| match c {
+        '&' => "&amp;".to_owned(),
+        '<' => "&lt;".to_owned(),
+        '>' => "&gt;".to_owned(),
+        '"' => "&quot;".to_owned(),
+        // No escape makes these legal in XML.
+        c if c.is_control() => "?".to_owned(),
+        c => c.to_string(),
+    };
+    text.chars().map(escaped).collect()
+}
+
+/// Text between DOT's quotes.
+fn quoted(text: &str) -> String {
+    let escaped = |c: char| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c.is_control() => "?".to_owned(),
+        c => c.to_string(),
+    };
+    text.chars().map(escaped).collect()
+}
 
 /// What is drawn: the stages, and dom0 where an edge begins or ends there.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,15 +81,26 @@ fn bytes(number: u32) -> String {
 }
 
 /// The pipeline in the language of Graphviz. Names need no escaping: their letters are few.
-pub fn dot(pipeline: &Pipeline) -> String {
+pub fn dot(pipeline: &Pipeline, marks: &Marks) -> String {
     let mut text = format!(
         "digraph \"{}\" {{\n  rankdir=LR;\n  node [shape=box, style=rounded];\n",
         pipeline.name.value
     );
+    let marked = |mark: Option<&Mark>| {
+        let said = mark.map(|mark| format!("\\n{}", quoted(&mark.text)));
+        let red = mark.is_some_and(|mark| mark.is_fault);
+        let red = if red {
+            ", color=red, fontcolor=red"
+        } else {
+            ""
+        };
+        (said.unwrap_or_default(), red)
+    };
     for stage in &pipeline.stages {
+        let (said, red) = marked(marks.stages.get(&stage.name.value));
         let _ = writeln!(
             text,
-            "  \"{0}\" [label=\"{0}\\n{1}\"];",
+            "  \"{0}\" [label=\"{0}\\n{1}{said}\"{red}];",
             stage.name.value, stage.app.value
         );
     }
@@ -48,9 +110,13 @@ pub fn dot(pipeline: &Pipeline) -> String {
         } else {
             ""
         };
+        let (said, red) = marked(marks.edges.get(&edge.name.value));
         let (from, to) = (&edge.from.value, &edge.to.value);
-        let label = format!("{} {}", edge.name.value, bytes(edge.ring.value));
-        let _ = writeln!(text, "  \"{from}\" -> \"{to}\" [label=\"{label}\"{style}];");
+        let label = format!("{} {}{said}", edge.name.value, bytes(edge.ring.value));
+        let _ = writeln!(
+            text,
+            "  \"{from}\" -> \"{to}\" [label=\"{label}\"{style}{red}];"
+        );
     }
     text.push_str("}\n");
     text
@@ -140,12 +206,12 @@ const MARGIN: usize = 24;
 
 const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1b1f24}.app,.ring{font-size:11px;fill:#57606a}\
 rect{fill:#f6f8fa;stroke:#57606a;rx:8px}path{fill:none;stroke:#0969da;stroke-width:1.5}.back{stroke-dasharray:5 4}\
-#tip path{fill:#0969da;stroke:none}\
+#tip path{fill:#0969da;stroke:none}rect.bad,path.bad{stroke:#d1242f;stroke-width:2.5}text.bad{fill:#d1242f}\
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.app,.ring{fill:#9198a1}rect{fill:#161b22;stroke:#9198a1}\
-path{stroke:#4493f8}#tip path{fill:#4493f8}}";
+path{stroke:#4493f8}#tip path{fill:#4493f8}rect.bad,path.bad{stroke:#f85149}text.bad{fill:#f85149}}";
 
 /// The pipeline as a picture that stands alone, light or dark as its reader is.
-pub fn svg(pipeline: &Pipeline) -> String {
+pub fn svg(pipeline: &Pipeline, marks: &Marks) -> String {
     let nodes = nodes(pipeline);
     let most = |of: fn(&Node<'_>) -> usize| nodes.iter().map(of).max().map_or(1, |most| most + 1);
     let width = 2 * MARGIN + most(|node| node.column) * (WIDTH + GAP_X) - GAP_X;
@@ -159,21 +225,36 @@ pub fn svg(pipeline: &Pipeline) -> String {
         pipeline.name.value
     );
     for edge in &pipeline.edges {
-        draw_edge(&mut text, &nodes, edge, height);
+        let mark = marks.edges.get(&edge.name.value);
+        draw_edge(&mut text, &nodes, edge, mark, height);
     }
     for node in &nodes {
         let (x, y) = corner(node);
         let middle = x + WIDTH / 2;
-        let _ = writeln!(
+        let mark = marks.stages.get(node.name);
+        let bad = mark.filter(|mark| mark.is_fault);
+        let (rect, app) = bad.map_or(("", "app"), |_| (" class=\"bad\"", "app bad"));
+        // Three lines stand closer together than two.
+        let (first, second) = if mark.is_some() { (16, 29) } else { (20, 37) };
+        let _ = write!(
             text,
-            "<g><rect x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\
+            "<g><rect{rect} x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\
              <text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>\
-             <text class=\"app\" x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text></g>",
-            y + 20,
+             <text class=\"app\" x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+            y + first,
             node.name,
-            y + 37,
+            y + second,
             node.about
         );
+        if let Some(mark) = mark {
+            let _ = write!(
+                text,
+                "<text class=\"{app}\" x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+                y + 42,
+                xml(&mark.short())
+            );
+        }
+        text.push_str("</g>\n");
     }
     text.push_str("</svg>\n");
     text
@@ -186,7 +267,13 @@ fn corner(node: &Node<'_>) -> (usize, usize) {
     )
 }
 
-fn draw_edge(text: &mut String, nodes: &[Node<'_>], edge: &Edge, bottom: usize) {
+fn draw_edge(
+    text: &mut String,
+    nodes: &[Node<'_>],
+    edge: &Edge,
+    mark: Option<&Mark>,
+    bottom: usize,
+) {
     let find = |end: &End, dom0: &str| {
         nodes.iter().find(|node| match end {
             End::Dom0 => node.name == dom0,
@@ -202,20 +289,29 @@ fn draw_edge(text: &mut String, nodes: &[Node<'_>], edge: &Edge, bottom: usize) 
     let (x1, y1) = corner(from);
     let (x2, y2) = corner(to);
     let (x1, y1, y2) = (x1 + WIDTH, y1 + HEIGHT / 2, y2 + HEIGHT / 2);
-    let (line, class, at) = if edge.feedback {
+    // What is said of it stands in a second line.
+    let second = if mark.is_some() { 12 } else { 0 };
+    let (line, at) = if edge.feedback {
         let low = bottom - MARGIN / 2;
         let (below, into) = (x1 + GAP_X / 3, x2 - MARGIN / 2);
         let line = format!(
             "M{x1} {y1}C{below} {y1} {below} {low} {} {low}H{x2}C{into} {low} {into} {y2} {x2} {y2}",
             x1 - MARGIN
         );
-        (line, " class=\"back\"", (usize::midpoint(x1, x2), low - 4))
+        (line, (usize::midpoint(x1, x2), low - 4 - second))
     } else {
         let middle = usize::midpoint(x1, x2);
         let line = format!("M{x1} {y1}C{middle} {y1} {middle} {y2} {x2} {y2}");
         // Beside the writer's end, on the side that the line does not turn to.
-        let side = if y2 < y1 { y1 + 15 } else { y1 - 6 };
-        (line, "", (x1 + 8, side))
+        let side = if y2 < y1 { y1 + 15 } else { y1 - 6 - second };
+        (line, (x1 + 8, side))
+    };
+    let is_fault = mark.is_some_and(|mark| mark.is_fault);
+    let class = match (edge.feedback, is_fault) {
+        (false, false) => "",
+        (true, false) => " class=\"back\"",
+        (false, true) => " class=\"bad\"",
+        (true, true) => " class=\"back bad\"",
     };
     let _ = writeln!(
         text,
@@ -225,6 +321,16 @@ fn draw_edge(text: &mut String, nodes: &[Node<'_>], edge: &Edge, bottom: usize) 
         edge.name.value,
         bytes(edge.ring.value)
     );
+    if let Some(mark) = mark {
+        let bad = if is_fault { " bad" } else { "" };
+        let _ = writeln!(
+            text,
+            "<text class=\"ring{bad}\" x=\"{}\" y=\"{}\">{}</text>",
+            at.0,
+            at.1 + second,
+            xml(&mark.short())
+        );
+    }
 }
 
 #[cfg(test)]
@@ -288,12 +394,12 @@ to = "dom0"
   \"valve\" -> \"dom0\" [label=\"log 16K\"];
 }
 ";
-        assert_eq!(dot(&read(VALVE, "p").unwrap()), expected);
+        assert_eq!(dot(&read(VALVE, "p").unwrap(), &Marks::default()), expected);
     }
 
     #[test]
     fn the_picture_shows_every_box_once_and_every_edge_once() {
-        let picture = svg(&read(VALVE, "p").unwrap());
+        let picture = svg(&read(VALVE, "p").unwrap(), &Marks::default());
         assert_eq!(picture.matches("<rect").count(), 4);
         assert_eq!(picture.matches("marker-end").count(), 4);
         assert_eq!(picture.matches("class=\"back\"").count(), 1);
@@ -303,6 +409,57 @@ to = "dom0"
     #[test]
     fn even_a_circle_is_drawn() {
         let circle = VALVE.replace("feedback = true", "feedback = false");
-        assert!(svg(&read(&circle, "p").unwrap()).ends_with("</svg>\n"));
+        assert!(svg(&read(&circle, "p").unwrap(), &Marks::default()).ends_with("</svg>\n"));
+    }
+
+    /// How the pipeline may be: one stage and one edge at fault, and a state with all that would end a string.
+    fn marks() -> Marks {
+        let mark = |text: &str, is_fault| Mark {
+            text: text.into(),
+            is_fault,
+        };
+        Marks {
+            stages: BTreeMap::from([
+                ("flow".into(), mark("running", false)),
+                ("detect".into(), mark("failed \"<&\\\x1b>\"", true)),
+                ("elsewhere".into(), mark("is not in the file", true)),
+            ]),
+            edges: BTreeMap::from([
+                ("flow".into(), mark("12/s", false)),
+                ("command".into(), mark("0/s, 3 lost", true)),
+            ]),
+        }
+    }
+
+    #[test]
+    fn dot_tells_how_a_running_pipeline_is() {
+        let dot = dot(&read(VALVE, "p").unwrap(), &marks());
+        for line in [
+            r#"  "flow" [label="flow\nsensor\nrunning"];"#,
+            r#"  "detect" [label="detect\ndetect\nfailed \"<&\\?>\"", color=red, fontcolor=red];"#,
+            r#"  "flow" -> "detect" [label="flow 16K\n12/s"];"#,
+            r#"  "valve" -> "flow" [label="command 1K\n0/s, 3 lost", style=dashed, constraint=false, color=red, fontcolor=red];"#,
+            r#"  "valve" -> "dom0" [label="log 16K"];"#,
+        ] {
+            assert!(dot.lines().any(|one| one == line), "{line}\n{dot}");
+        }
+        assert!(!dot.contains("elsewhere"));
+    }
+
+    #[test]
+    fn the_picture_tells_how_a_running_pipeline_is_and_faults_are_red() {
+        let picture = svg(&read(VALVE, "p").unwrap(), &marks());
+        assert_eq!(picture.matches("<rect class=\"bad\"").count(), 1);
+        assert_eq!(picture.matches("class=\"back bad\"").count(), 1);
+        assert!(picture.contains(">running</text>") && picture.contains(">12/s</text>"));
+        assert!(picture.contains(">failed &quot;&lt;&amp;\\?&gt;&quot;</text>"));
+        assert!(
+            picture.contains("<text class=\"ring bad\"") && picture.contains(">0/s, 3 lost</text>")
+        );
+        let long = Mark {
+            text: "<".repeat(80),
+            is_fault: false,
+        };
+        assert_eq!(long.short().len(), MARK_MAX);
     }
 }
