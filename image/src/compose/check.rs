@@ -16,8 +16,12 @@ pub struct Args {
 /// Does it.
 pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
     let known = images::known(args.file.images.as_deref())?;
-    let loaded = match load(&args.file.file, known) {
-        Ok(loaded) => loaded,
+    let checked = load(&args.file.file, known).and_then(|loaded| {
+        let sums = args.file.sums(&loaded, &args.file.plan(&loaded))?;
+        Ok((loaded, sums))
+    });
+    let (loaded, sums) = match checked {
+        Ok(checked) => checked,
         Err(LoadError::Wrong { mistakes, told }) => {
             if json {
                 output::line(json!({ "mistakes": mistakes }))?;
@@ -33,13 +37,14 @@ pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
     let (stages, edges) = (loaded.pipeline.stages.len(), loaded.pipeline.edges.len());
     if json {
         output::line(
-            json!({ "name": loaded.pipeline.name.value, "stages": stages, "edges": edges, "mistakes": [] }),
+            json!({ "name": loaded.pipeline.name.value, "stages": stages, "edges": edges, "mistakes": [], "sums": sums }),
         )?;
     } else {
         output::line(format_args!(
             "{}: {stages} stages, {edges} edges, no mistakes",
             loaded.pipeline.name.value
         ))?;
+        output::write(sums)?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::domains::{ComposeError, is_alive, of_record};
 use super::down::{Ending, down};
 use super::load::{FileArgs, Loaded};
-use super::plan::{Plan, plan};
+use super::plan::Plan;
 use super::record::{self, Journal, Record, RecordError};
 use super::snapshot::OnXen;
 use super::status::{StageStatus, status, table};
@@ -19,10 +19,10 @@ use super::up::{Scope, Wanted, up};
 use super::{in_lab, supervise};
 use crate::failure::Failure;
 use crate::lab::signals;
+use crate::output;
 use crate::pipeline::read;
 use crate::progress::Progress;
 use crate::xl::{SystemTools, Xl};
-use crate::{images, output};
 
 /// How long one call of `xl` or of a xenstore program may take; building a domain takes seconds under emulation.
 const CALL_PATIENCE: Duration = Duration::from_secs(120);
@@ -131,17 +131,18 @@ fn take(name: &str) -> Result<Journal, RecordError> {
 /// A name that is wrong is the user's mistake; the rest is work that failed.
 pub(crate) fn by_blame(error: ComposeError) -> Failure {
     match error {
-        ComposeError::Unknown { .. } | ComposeError::Taken(_) | ComposeError::Memory { .. } => {
-            Failure::input(error)
-        }
+        ComposeError::Unknown { .. }
+        | ComposeError::Taken(_)
+        | ComposeError::Memory { .. }
+        | ComposeError::TooMuch(_) => Failure::input(error),
         other => Failure::failed(other),
     }
 }
 
 fn planned(args: &FileArgs) -> Result<(Loaded, Plan), Failure> {
     let loaded = args.load()?;
-    let size = |path: &Path| std::fs::metadata(path).ok().map(|meta| meta.len());
-    let plan = plan(&loaded, &images::folder(args.images.as_deref()), &size);
+    let plan = args.plan(&loaded);
+    args.sums(&loaded, &plan).map_err(Failure::input)?;
     Ok((loaded, plan))
 }
 

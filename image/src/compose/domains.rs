@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::plan::Planned;
 use super::record::{Journal, RecordError, StageRecord, Undo};
+use super::sums::TooMuch;
 use crate::xl::{
     BootInputError, ConfigError, Domain, StoreError, Tools, Uuid, XenStore, Xl, XlError,
 };
@@ -27,6 +28,9 @@ pub enum ComposeError {
         /// What Xen has.
         free: u64,
     },
+    /// A stage takes more than the host gives a domain.
+    #[error(transparent)]
+    TooMuch(#[from] TooMuch),
     /// A domain that `xl create` reported as created is not there.
     #[error("`xl create` succeeded, and there is no domain {0}; see /var/log/xen/xl-{0}.log")]
     Vanished(String),

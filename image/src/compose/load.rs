@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use super::plan::{Plan, plan};
+use super::sums::{Sums, sums};
 use crate::failure::Failure;
 use crate::images;
 use crate::pipeline::read::FILE_MAX;
@@ -93,6 +95,41 @@ impl FileArgs {
         let images = images::known(self.images.as_deref())?;
         load(&self.file, images).map_err(Failure::input)
     }
+
+    /// What has to be done for it.
+    pub fn plan(&self, loaded: &Loaded) -> Plan {
+        plan(loaded, &images::folder(self.images.as_deref()), &size)
+    }
+
+    /// What it takes, unless that fits on no host.
+    pub fn sums(&self, loaded: &Loaded, plan: &Plan) -> Result<Sums, LoadError> {
+        let sums = sums(plan, &size);
+        let problems: Vec<Problem> = sums
+            .too_much()
+            .iter()
+            .filter_map(|too_much| {
+                let stage = loaded.pipeline.stage(too_much.stage())?;
+                let stage = loaded.pipeline.stages.get(stage)?;
+                let memory = stage.memory.as_ref().map(|memory| &memory.at);
+                let at = memory.unwrap_or(&stage.name.at);
+                Some(Problem::new(at, too_much.to_string()))
+            })
+            .collect();
+        if problems.is_empty() {
+            return Ok(sums);
+        }
+        let text = bytes(&self.file).unwrap_or_default();
+        let source = Source {
+            name: &self.file.display().to_string(),
+            text: &String::from_utf8_lossy(&text),
+        };
+        Err(LoadError::of(&source, &problems))
+    }
+}
+
+/// The size of a file, where it can be read.
+fn size(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().map(|meta| meta.len())
 }
 
 /// Reads the file and checks it against these images.
@@ -193,6 +230,34 @@ mod tests {
         assert!(told(&long).contains("at most"));
         assert!(load(Path::new("/nowhere/p.toml"), images()).is_err());
         assert!(load(Path::new("/"), images()).is_err());
+    }
+
+    #[test]
+    fn a_stage_that_does_not_fit_into_its_memory_is_told_where_that_is_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        let image = fs::File::create(place("filter.elf")).unwrap();
+        image.set_len(200 << 10).unwrap();
+        let args = FileArgs {
+            file: place("p.toml"),
+            images: Some(folder.path().to_owned()),
+        };
+        let sums = |memory: u32| {
+            let text = format!(
+                "[[stage]]\nname = \"a\"\napp = \"filter\"\nmemory = {memory}\n[[edge]]\nfrom = \"dom0\"\nto = \"a\"\nname = \"e\"\nring = \"1M\"\n"
+            );
+            fs::write(&args.file, text).unwrap();
+            let loaded = load(&args.file, images()).unwrap();
+            args.sums(&loaded, &args.plan(&loaded))
+        };
+        let told = sums(1).unwrap_err().to_string();
+        assert!(
+            told.contains(
+                "p.toml:4:10: `a` has 1 MiB, and its image, data and rings alone take 1224 KiB"
+            ),
+            "{told}"
+        );
+        assert_eq!(sums(2).unwrap().stages[0].grants, 1 + 256 + 8);
     }
 
     #[test]

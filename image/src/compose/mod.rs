@@ -1,7 +1,7 @@
 //! The commands around a pipeline's file.
 //!
 //! * [`load`] brings the file and the images together; [`check`], [`graph`] and [`schema`] need no more.
-//! * [`plan`] is what has to be done, as data; [`record`] what was done, where the next command finds it.
+//! * [`plan`] is what has to be done, as data, and [`sums`] what it takes of a host; [`record`] what was done, where the next command finds it.
 //! * [`domains`] are found by their identity; [`up`] makes them what the plan says, all or nothing,
 //!   [`snapshot`] sees how they are and [`status`] tells it, [`logs`] what they print, [`down`] ends them.
 //! * [`supervise`] starts again what has ended, when [`policy`] says.
@@ -21,5 +21,6 @@ pub mod record;
 pub mod schema;
 pub mod snapshot;
 pub mod status;
+pub mod sums;
 pub mod supervise;
 pub mod up;

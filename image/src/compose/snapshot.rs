@@ -12,6 +12,7 @@ use stage::params::{DEFAULT_RING, Direction};
 
 use super::domains::{ComposeError, of_record};
 use super::record::{Record, StageRecord};
+use super::sums::ring;
 use crate::xl::{Domain, Tools, XenStore, Xl};
 
 /// The longest text that is kept of a state.
@@ -238,22 +239,18 @@ fn edges(record: &Record, stages: &[StageSnapshot]) -> Vec<EdgeSnapshot> {
         let told = ends
             .iter()
             .find_map(|(end, direction)| Some(((*end)?, direction)));
-        let ring = told.and_then(|(end, direction)| {
+        let bytes = told.and_then(|(end, direction)| {
             let key = format!("{}{}", direction.prefix(), wire.name);
             let parameters = &end.input.parameters;
             let (_, value) = parameters.iter().find(|(known, _)| *known == key)?;
-            value
-                .split(',')
-                .find_map(|part| part.strip_prefix("ring="))?
-                .parse()
-                .ok()
+            Some(ring(value))
         });
         let name = |end: Option<&super::plan::Planned>| end.map(|stage| stage.stage.clone());
         EdgeSnapshot {
             name: wire.name.clone(),
             from: name(from),
             to: name(to),
-            ring: ring.unwrap_or(DEFAULT_RING),
+            ring: bytes.unwrap_or(DEFAULT_RING),
             writer,
             reader,
         }

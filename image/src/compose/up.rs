@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::domains::{self, ComposeError, create, find, is_alive, peer_key};
 use super::plan::{Plan, Planned, Wire};
 use super::record::{EdgeRecord, Journal, Record, StageRecord, Undo};
+use super::sums;
 use crate::progress::Progress;
 use crate::xl::{Domain, Told, Tools, Uuid, XenStore, Xl};
 
@@ -64,7 +65,7 @@ pub fn up<T: Tools>(
     if change.is_empty(&changed) {
         return Ok(changed);
     }
-    change.check_memory(tools)?;
+    change.check_host(tools)?;
     if let Err(cause) = change.perform(journal, tools, progress) {
         let cause = Box::new(cause);
         return Err(match domains::recover(journal, cleanup) {
@@ -148,13 +149,17 @@ impl<'p> Change<'p> {
         changed.created.is_empty() && changed.removed.is_empty()
     }
 
-    fn check_memory<T: Tools>(&self, tools: &T) -> Result<(), ComposeError> {
+    /// Compares what the new domains take with what there is.
+    fn check_host<T: Tools>(&self, tools: &T) -> Result<(), ComposeError> {
+        let host = Xl::new(tools).info()?;
+        let size = |path: &Path| std::fs::metadata(path).ok().map(|meta| meta.len());
+        if let Some(too_much) = sums::sums(self.plan, &size).too_much_for(&host) {
+            return Err(too_much.into());
+        }
         let new = self.plan.stages.iter().zip(&self.fates);
-        let needed = new
-            .filter(|(_, fate)| matches!(fate, Fate::Create(..)))
-            .map(|(stage, _)| u64::from(stage.memory_mib))
-            .sum();
-        let free = Xl::new(tools).free_memory_mib()?;
+        let new = new.filter(|(_, fate)| matches!(fate, Fate::Create(..)));
+        let needed = sums::memory_mib(new.map(|(stage, _)| stage));
+        let free = host.free_mib;
         if needed > free {
             return Err(ComposeError::Memory { needed, free });
         }

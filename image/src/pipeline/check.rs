@@ -91,6 +91,7 @@ fn check_stage(
     for direction in [Direction::In, Direction::Out] {
         check_count(pipeline, stage, image, direction, problems);
     }
+    check_ports(pipeline, stage, problems);
 }
 
 fn ours(key: &str) -> Option<&'static (&'static str, &'static str)> {
@@ -148,8 +149,7 @@ fn check_count(
     });
     let count = here.count();
     let kind = image.edges.iter().find(|kind| kind.direction == direction);
-    let admitted = kind.map_or(count == 0, |kind| kind.admits(count));
-    if admitted && count <= MAX_EDGES {
+    if kind.map_or(count == 0, |kind| kind.admits(count)) {
         return;
     }
     let (end, takes) = match direction {
@@ -158,17 +158,26 @@ fn check_count(
     };
     let most = kind.map_or("none", |kind| kind.count.as_str());
     let name = &stage.name.value;
-    let said = if admitted {
-        format!(
-            "`{name}` has {count} {takes} edges, and a stage can wait on {MAX_EDGES}; put a stage between"
-        )
-    } else {
-        format!(
-            "`{name}` has {count} {takes} edges ([[edge]] with {end} = \"{name}\"), and `{}` takes {most}",
-            image.app
-        )
-    };
+    let said = format!(
+        "`{name}` has {count} {takes} edges ([[edge]] with {end} = \"{name}\"), and `{}` takes {most}",
+        image.app
+    );
     problems.push(Problem::new(&stage.name.at, said));
+}
+
+/// A stage waits on all its edges at once, whatever their direction.
+fn check_ports(pipeline: &Pipeline, stage: &Stage, problems: &mut Vec<Problem>) {
+    let own = End::Stage(stage.name.value.clone());
+    let edges = pipeline.edges.iter();
+    let ends = edges.flat_map(|edge| [&edge.from.value, &edge.to.value]);
+    let count = ends.filter(|end| **end == own).count();
+    if count > MAX_EDGES {
+        let said = format!(
+            "`{}` has {count} edges, in and out, and a stage can wait on {MAX_EDGES}; put a stage between",
+            stage.name.value
+        );
+        problems.push(Problem::new(&stage.name.at, said));
+    }
 }
 
 fn check_edge(pipeline: &Pipeline, edge: &Edge, problems: &mut Vec<Problem>) {

@@ -29,5 +29,5 @@ pub use guard::{DomainGuard, GuardError};
 pub use store::{StoreError, XenStore};
 pub use told::{Told, ToldError};
 pub use tools::{SystemTools, ToolError, Tools};
-pub use toolstack::{DomId, Domain, ShutdownReason, Xl, XlError};
+pub use toolstack::{DomId, Domain, HostInfo, ShutdownReason, Xl, XlError};
 pub use uuid::Uuid;

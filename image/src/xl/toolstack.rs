@@ -83,6 +83,18 @@ pub struct Domain {
     pub dying: bool,
 }
 
+/// What a host has, as far as it bounds domains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostInfo {
+    /// MiB that no domain has.
+    pub free_mib: u64,
+    /// Frames that a domain's grant table may have.
+    pub grant_frames: u64,
+}
+
+/// `gnttab_max_frames=` of Xen's command line where it is not given (`opt_max_grant_frames`, xen/common/grant_table.c).
+const GRANT_FRAMES: u64 = 64;
+
 /// Why a call of `xl` did not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum XlError {
@@ -142,16 +154,10 @@ impl<'t, T: Tools> Xl<'t, T> {
         Ok(())
     }
 
-    /// The memory that no domain has, in MiB (`xl info`).
-    pub fn free_memory_mib(&self) -> Result<u64, XlError> {
+    /// What the host has (`xl info`).
+    pub fn info(&self) -> Result<HostInfo, XlError> {
         let output = self.tools.run("xl", &["info"])?;
-        let text = String::from_utf8_lossy(&output);
-        let free = text
-            .lines()
-            .filter_map(|line| line.split_once(':'))
-            .find(|(key, _)| key.trim() == "free_memory")
-            .and_then(|(_, value)| value.trim().parse().ok());
-        free.ok_or(XlError::UnreadableInfo)
+        parse_info(&String::from_utf8_lossy(&output)).ok_or(XlError::UnreadableInfo)
     }
 
     /// Every domain there is.
@@ -170,6 +176,25 @@ impl<'t, T: Tools> Xl<'t, T> {
     pub fn find(&self, name: &str) -> Result<Option<Domain>, XlError> {
         Ok(self.list()?.into_iter().find(|domain| domain.name == name))
     }
+}
+
+/// Reads `xl info`: `key : value`, a line each.
+fn parse_info(text: &str) -> Option<HostInfo> {
+    let value = |wanted: &str| {
+        let lines = text.lines().filter_map(|line| line.split_once(':'));
+        let mut found = lines.filter(|(key, _)| key.trim() == wanted);
+        found.next().map(|(_, value)| value.trim())
+    };
+    let settings = value("xen_commandline").unwrap_or_default();
+    let mut frames = settings
+        .split_ascii_whitespace()
+        .filter_map(|setting| setting.strip_prefix("gnttab_max_frames="))
+        .filter_map(|frames| frames.parse().ok());
+    Some(HostInfo {
+        free_mib: value("free_memory")?.parse().ok()?,
+        // Xen goes by the last one.
+        grant_frames: frames.next_back().unwrap_or(GRANT_FRAMES),
+    })
 }
 
 /// Reads `xl list -v`: name, id, memory, vcpus, state, time, uuid, reason code, security label.
@@ -238,6 +263,23 @@ t-six                                        6     0     1     --ps-d       0.1 
             ]
         );
         assert_eq!((domains[1].memory_mib, domains[1].cpu_seconds), (128, 8.5));
+    }
+
+    #[test]
+    fn what_the_host_has_as_xl_4_17_prints_it() {
+        let info = |settings: &str| {
+            let text = format!(
+                "total_memory           : 1023\nfree_memory            : 498\nxen_commandline        : console=com1 {settings}\n"
+            );
+            parse_info(&text).map(|info| (info.free_mib, info.grant_frames))
+        };
+        assert_eq!(info("dom0_mem=512M,max:512M"), Some((498, 64)));
+        assert_eq!(
+            info("gnttab_max_frames=32 gnttab_max_frames=8"),
+            Some((498, 8))
+        );
+        assert_eq!(parse_info("free_memory : lots\n"), None);
+        assert_eq!(parse_info(""), None);
     }
 
     #[test]

@@ -246,17 +246,22 @@ fn a_name_that_is_another_s_is_left_alone() {
 }
 
 #[test]
-fn more_memory_than_there_is_is_refused_before_anything_is_created() {
+fn c6_more_memory_or_grants_than_there_are_are_refused_before_anything_is_created() {
     let bench = Bench::new();
     let mut plan = chain("x");
     plan.stages[1].memory_mib = 63;
     assert!(matches!(
         bench.up(&plan),
         Err(ComposeError::Memory {
-            needed: 65,
+            needed: 66,
             free: 64
         })
     ));
+    let mut plan = chain("x");
+    let edges = (0..130).map(|edge| (format!("in.e{edge}"), "?,ring=1048576".to_owned()));
+    plan.stages[1].input.parameters.extend(edges);
+    let told = bench.up(&plan).unwrap_err().to_string();
+    assert!(told.contains("gnttab_max_frames="), "{told}");
     assert!(bench.host.domains().is_empty());
 }
 

@@ -102,11 +102,21 @@ fn more_edges_than_a_stage_can_wait_on_are_refused() {
     let edges = |count: usize| {
         let stages = "[[stage]]\nname = \"f\"\napp = \"filter\"\n".to_owned();
         (0..count).fold(stages, |text, n| {
-            format!("{text}[[edge]]\nname = \"e{n}\"\nfrom = \"dom0\"\nto = \"f\"\n")
+            // In and out, in turn: they are waited on together.
+            let (from, to) = if n % 2 == 0 {
+                ("dom0", "f")
+            } else {
+                ("f", "dom0")
+            };
+            format!("{text}[[edge]]\nname = \"e{n}\"\nfrom = \"{from}\"\nto = \"{to}\"\n")
         })
     };
     assert_eq!(told(&edges(MAX_EDGES)), Vec::<String>::new());
-    assert!(told(&edges(MAX_EDGES + 1))[0].contains("can wait on"));
+    let told = told(&edges(MAX_EDGES + 1));
+    assert!(
+        told[0].contains("121 edges, in and out, and a stage can wait on 120"),
+        "{told:?}"
+    );
 }
 
 /// A file of filters with these edges between them; the third of each says whether it is a feedback.
