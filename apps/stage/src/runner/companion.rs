@@ -1,4 +1,4 @@
-//! A task beside a function, for results that leave the stage by another way than its edges.
+//! A task beside a function, for what leaves the stage, or comes to it, by another way than its edges.
 
 use core::cell::RefCell;
 
@@ -12,6 +12,8 @@ use crate::state::Awaited;
 ///
 /// The function says that there is something to carry with [`Outputs::hand_over`], that it can take no more for now with
 /// [`Outputs::hold_back`], and what was lost on the way with [`Outputs::take_back`].
+///
+/// The companion of a source carries the other way: it waits for [room](Beside::room) and has the function emit.
 #[expect(
     async_fn_in_trait,
     reason = "a stage runs on one thread: futures need not be Send"
@@ -19,6 +21,8 @@ use crate::state::Awaited;
 pub trait Companion<S> {
     /// Whether there is one.
     const PRESENT: bool = true;
+    /// Whether it brings the readings of a function without inputs, which then ends with it.
+    const IS_SOURCE: bool = false;
 
     /// Carries until all is carried or given up.
     async fn run<H: Host>(self, beside: Beside<'_, S, H>);
@@ -54,6 +58,24 @@ impl<'a, S, H: Host> Beside<'a, S, H> {
         self.board.note(false);
         self.board.room.notify();
         value
+    }
+
+    /// Calls the function of a source, which may emit.
+    pub fn emit<T>(&self, call: impl FnOnce(&mut S, &mut Outputs) -> T) -> T {
+        let value = self.with(call);
+        self.board.note(true);
+        value
+    }
+
+    /// Whether a source may emit: every output has met its reader, and none is full.
+    pub fn has_room(&self) -> bool {
+        self.board.outputs_met() && self.board.has_room()
+    }
+
+    /// Waits for [`has_room`](Self::has_room).
+    pub async fn room(&self) {
+        self.board.changed.until(|| self.board.outputs_met()).await;
+        self.board.room.until(|| self.board.has_room()).await;
     }
 
     /// Waits for a condition that changes when the function hands over, when it has finished, or when the stage is told to

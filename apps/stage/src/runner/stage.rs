@@ -96,13 +96,17 @@ async fn work<'a, S: Stage, H: Host, C: Companion<S> + 'a>(
     if const { C::PRESENT } {
         tasks.push(async move {
             companion.run(Beside::new(board, function)).await;
-            Ok(Ended::Consumer)
+            Ok(if C::IS_SOURCE {
+                Ended::Producer
+            } else {
+                Ended::Consumer
+            })
         });
     }
     tasks.push(async move {
         source::run(board, function).await;
-        // A function with inputs ends with them.
-        Ok(if inputs == 0 {
+        // A function with inputs ends with them, and one whose companion is its source with that.
+        Ok(if inputs == 0 && !C::IS_SOURCE {
             Ended::Producer
         } else {
             Ended::Helper
@@ -123,7 +127,7 @@ async fn work<'a, S: Stage, H: Host, C: Companion<S> + 'a>(
         Ok(Ended::Helper)
     });
     let mut producers = inputs.max(1);
-    let mut consumers = output_count + 1 + usize::from(C::PRESENT);
+    let mut consumers = output_count + 1 + usize::from(C::PRESENT && !C::IS_SOURCE);
     while consumers > 0 {
         match tasks.next().await.transpose()? {
             Some(Ended::Producer) => {

@@ -1,5 +1,5 @@
 //! Readings on the wire: SenML (RFC 8428) as a CBOR sequence of packs (RFC 8742), and as lines of
-//! JSON.
+//! JSON, which is read back too.
 //!
 //! What we write uses `bn` for a name where it differs from the record before, `bt` once for the
 //! whole second of a pack's first stamp, `t` for what a stamp is past it, and `u` and a value in each
@@ -14,6 +14,7 @@
 mod boundary;
 mod cbor;
 pub mod json;
+mod json_pack;
 mod number;
 mod pack;
 mod queue;
@@ -22,6 +23,7 @@ mod stream;
 pub mod unit;
 
 pub use boundary::FramingError;
+pub use json_pack::{JsonError, pack_of_json};
 pub use pack::{Pack, PackError, Readings};
 pub use queue::{EncodeError, PackQueue, Sealed};
 pub use reading::{MAX_NAME, Reading, Value, is_name};

@@ -26,6 +26,11 @@ impl<'b> Pack<'b> {
         Self { bytes }
     }
 
+    /// How many bytes it has.
+    pub const fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The readings of the pack; stamps relative to now become absolute with `now`.
     pub fn readings(&self, now: Timestamp) -> Result<Readings<'b>, PackError> {
         let mut reader = Reader::new(self.bytes);
