@@ -1,5 +1,7 @@
-//! What the gateway counts beside what every stage does.
+//! What the gateway and `mqtt-in` count beside what every stage does.
 
+use alloc::string::String;
+use core::fmt::Write as _;
 use core::time::Duration;
 
 use crate::queue::Message;
@@ -53,6 +55,8 @@ pub struct Counters {
     pub connections: u64,
     /// Connections that ended because the broker sent what no broker sends.
     pub garbage: u64,
+    /// Messages that the broker had nobody for, and that are sent again.
+    pub nobody: u64,
     /// Acknowledgements of what was not sent.
     pub unexpected: u64,
     /// There was an address from which the broker may be reached.
@@ -83,7 +87,7 @@ impl Counters {
     }
 
     /// All of it, by the keys of the node `stats/own`.
-    pub fn pairs(&self) -> [(&'static str, u64); 14] {
+    pub fn pairs(&self) -> [(&'static str, u64); 15] {
         [
             ("accepted", self.accepted),
             ("published", self.published),
@@ -95,10 +99,75 @@ impl Counters {
             ("end", self.dropped(Cause::End)),
             ("connections", self.connections),
             ("garbage", self.garbage),
+            ("nobody", self.nobody),
             ("unexpected", self.unexpected),
             ("address-ms", self.address.0),
             ("connected-ms", self.connected.0),
             ("delivered-ms", self.delivered.0),
         ]
+    }
+}
+
+/// What a subscriber counts: messages, but where it says readings or milestones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Arrivals {
+    /// Sent to us by the broker.
+    pub received: u64,
+    /// Read, and their readings emitted.
+    pub accepted: u64,
+    /// Dropped, because they had come before.
+    pub again: u64,
+    /// Dropped, because one that was sent after them came before them.
+    pub late: u64,
+    /// Dropped, because they hold no pack.
+    pub malformed: u64,
+    /// Dropped, because their topic is not one that we subscribe to.
+    pub foreign: u64,
+    /// Dropped, because there was no room; messages at QoS 0 alone.
+    pub overrun: u64,
+    /// Readings that were sent to us and never came, as far as their publisher numbers them.
+    pub lost: u64,
+    /// Connections on which the broker let us in.
+    pub connections: u64,
+    /// Of these, those on which it knew no more of the session before.
+    pub forgotten: u64,
+    /// Connections that ended because the broker sent what no broker sends.
+    pub garbage: u64,
+    /// There was an address from which the broker may be reached.
+    pub address: Milestone,
+    /// The broker granted the subscription.
+    pub subscribed: Milestone,
+    /// Readings were emitted.
+    pub delivered: Milestone,
+}
+
+impl Arrivals {
+    /// All of it, by the keys of the node `stats/own`.
+    pub fn pairs(&self) -> [(&'static str, u64); 14] {
+        [
+            ("received", self.received),
+            ("accepted", self.accepted),
+            ("again", self.again),
+            ("late", self.late),
+            ("malformed", self.malformed),
+            ("foreign", self.foreign),
+            ("overrun", self.overrun),
+            ("lost", self.lost),
+            ("connections", self.connections),
+            ("forgotten", self.forgotten),
+            ("garbage", self.garbage),
+            ("address-ms", self.address.0),
+            ("subscribed-ms", self.subscribed.0),
+            ("delivered-ms", self.delivered.0),
+        ]
+    }
+}
+
+/// Appends counters as `key=number` pairs.
+pub(crate) fn write_pairs(text: &mut String, pairs: &[(&'static str, u64)]) {
+    for (key, value) in pairs {
+        let space = if text.is_empty() { "" } else { " " };
+        // Writing into a String cannot fail.
+        let _ = write!(text, "{space}{key}={value}");
     }
 }

@@ -40,7 +40,15 @@ pub enum Failure {
     /// It owes an answer and says nothing.
     #[error("has not answered for {} s", .0.as_secs())]
     Silent(Duration),
-    /// It takes QoS 0 only.
+    /// It does not grant the subscription.
+    #[error("does not grant the subscription: {reason}{}", said(.text))]
+    NotGranted {
+        /// Why.
+        reason: Reason,
+        /// What it says to a person.
+        text: String,
+    },
+    /// It takes or grants QoS 0 only.
     #[error("takes messages at QoS 0 alone, which is not at least once")]
     AtMostOnce,
 }
@@ -50,7 +58,7 @@ impl Failure {
     pub fn farewell(&self) -> Option<Reason> {
         match self {
             Self::Garbage(malformed) => Some(malformed.reason()),
-            Self::AtMostOnce => Some(Reason::SUCCESS),
+            Self::AtMostOnce | Self::NotGranted { .. } => Some(Reason::SUCCESS),
             _ => None,
         }
     }
@@ -65,11 +73,17 @@ pub(crate) fn said(text: &str) -> impl fmt::Display {
         if text.is_empty() {
             return Ok(());
         }
-        f.write_str(" (\"")?;
+        write!(f, " (\"{}\")", shown(text))
+    })
+}
+
+/// A text of the other side, as far as it is fit for a console.
+pub(crate) fn shown(text: &str) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
         for c in text.chars().take(LONGEST_TEXT) {
             let shown = if c.is_control() { '?' } else { c };
             fmt::Write::write_char(f, shown)?;
         }
-        f.write_str("\")")
+        Ok(())
     })
 }

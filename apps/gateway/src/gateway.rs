@@ -3,23 +3,20 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt::Write as _;
 
 use stage::params::{Address, Count, ParamError, Size};
-use stage::senml::{MAX_PACK, PackQueue, json};
+use stage::senml::{END_OF_STREAM, MAX_PACK, PackQueue, json};
 use stage::{
     DropCause, EdgeKind, Kind, Outputs, Parameter, Params, Reading, Setup, SetupError, Stage,
     Value, Verdict,
 };
 
 use crate::batch::Batch;
+use crate::client::{self, BROKER, CLIENT_ID, KEEP_ALIVE};
+use crate::counters::write_pairs;
 use crate::queue::{Message, Policy, Queue};
-use crate::secret::credentials;
 use crate::session::{Identity, Session};
 use crate::topic::{Template, is_topic};
-
-/// The port of MQTT without TLS.
-const PORT: u16 = 1883;
 
 /// The smallest queue: a few messages.
 const LEAST_QUEUE: u64 = 4 << 10;
@@ -44,6 +41,8 @@ pub struct Gateway {
     format: Format,
     /// One for each input: packs of several inputs may come at the same time.
     batches: Vec<Batch>,
+    /// The end of the stream is published too.
+    ends: bool,
     /// Readings dropped that the stage's counters know of.
     told: u64,
 }
@@ -52,12 +51,7 @@ impl Stage for Gateway {
     const NAME: &'static str = "gateway";
     const ABOUT: &'static str = "publishes readings at an MQTT 5 broker";
     const PARAMETERS: &'static [Parameter] = &[
-        Parameter::new(
-            "broker",
-            Kind::Text,
-            "",
-            "the MQTT 5 broker: HOST[:PORT], 1883 without a port",
-        ),
+        BROKER,
         Parameter::new(
             "topic",
             Kind::Text,
@@ -70,18 +64,8 @@ impl Stage for Gateway {
             "json",
             "SenML as JSON or CBOR",
         ),
-        Parameter::new(
-            "client-id",
-            Kind::Text,
-            "",
-            "the client identifier; grantflow-STAGE without",
-        ),
-        Parameter::new(
-            "keep-alive",
-            Kind::Duration,
-            "30s",
-            "how long neither side may be silent; whole seconds, 0 for no limit",
-        ),
+        CLIENT_ID,
+        KEEP_ALIVE,
         Parameter::new(
             "will",
             Kind::Text,
@@ -97,9 +81,15 @@ impl Stage for Gateway {
         .in_unit("bytes"),
         Parameter::new(
             "drop",
-            Kind::Choice(&["oldest", "newest"]),
+            Kind::Choice(&["oldest", "newest", "never"]),
             "oldest",
-            "what goes when the queue is full and the broker away",
+            "what goes when the queue is full and the broker away; never: inputs wait, for a subscriber too",
+        ),
+        Parameter::new(
+            "end",
+            Kind::Choice(&["off", "on"]),
+            "off",
+            "whether the end of the stream is published: an empty pack, which ends an mqtt-in with end=on",
         ),
     ];
     const EDGES: &'static [EdgeKind] =
@@ -109,11 +99,19 @@ impl Stage for Gateway {
     fn new(setup: &Setup<'_>) -> Result<Self, SetupError> {
         let params = setup.params;
         let is_text = params.text("format") != Some("cbor");
-        let identity = identity(setup, is_text)?;
+        let ends = params.text("end") == Some("on");
+        let identity = identity(setup, is_text, ends)?;
+        let topic = params.require("topic")?;
+        let template = Template::parse(topic)?;
+        if ends && !template.is_fixed() {
+            let expected = "one topic for all readings, which end=on needs";
+            return Err(ParamError::bad("topic", topic, expected).into());
+        }
         Ok(Self {
-            address: broker(params)?,
+            address: client::broker(params)?,
             session: Session::new(identity, queue(params)?),
-            template: Template::parse(params.require("topic")?)?,
+            template,
+            ends,
             format: if is_text {
                 Format::Json
             } else {
@@ -145,13 +143,22 @@ impl Stage for Gateway {
         self.publish(input, out);
     }
 
-    fn own_counters(&self, text: &mut String) {
-        for (key, value) in self.session.counters().pairs() {
-            let space = if text.is_empty() { "" } else { " " };
-            // Writing into a String cannot fail.
-            let _ = write!(text, "{space}{key}={value}");
+    fn finish(&mut self, out: &mut Outputs) {
+        if !self.ends {
+            return;
         }
-        let _ = write!(text, " queued={}", self.session.queued());
+        let mut topic = String::new();
+        self.template.write("", &mut topic);
+        let end = match self.format {
+            Format::Json => b"[]".as_slice(),
+            Format::Cbor(_) => &[END_OF_STREAM],
+        };
+        self.act(out, |session| session.push(Message::new(&topic, end, 0)));
+    }
+
+    fn own_counters(&self, text: &mut String) {
+        write_pairs(text, &self.session.counters().pairs());
+        write_pairs(text, &[("queued", self.session.queued() as u64)]);
     }
 }
 
@@ -240,14 +247,6 @@ impl Format {
     }
 }
 
-fn broker(params: &Params<'_>) -> Result<Address, ParamError> {
-    let text: &str = params.require("broker")?;
-    Address::parse(text, Some(PORT)).ok_or_else(|| {
-        let expected = "HOST or HOST:PORT, an IPv6 address with a port in brackets";
-        ParamError::bad("broker", text, expected)
-    })
-}
-
 fn queue(params: &Params<'_>) -> Result<Queue, ParamError> {
     let Size(limit) = params.require("queue")?;
     if !(LEAST_QUEUE..=MOST_QUEUE).contains(&limit) {
@@ -256,18 +255,15 @@ fn queue(params: &Params<'_>) -> Result<Queue, ParamError> {
     }
     let policy = match params.text("drop") {
         Some("newest") => Policy::DropNewest,
+        Some("never") => Policy::Wait,
         _ => Policy::DropOldest,
     };
     Ok(Queue::new(limit as usize, policy))
 }
 
-fn identity(setup: &Setup<'_>, is_text: bool) -> Result<Identity, SetupError> {
+fn identity(setup: &Setup<'_>, is_text: bool, counts: bool) -> Result<Identity, SetupError> {
     let params = setup.params;
-    let stage = params.text("stage").unwrap_or(Gateway::NAME);
-    let client_id = match params.text("client-id") {
-        Some(id) => id.into(),
-        None => format!("grantflow-{stage}"),
-    };
+    let client_id = client::client_id(params, Gateway::NAME);
     let will_topic = match params.text("will") {
         Some(topic) if is_topic(topic) => topic.into(),
         Some(topic) => {
@@ -278,23 +274,15 @@ fn identity(setup: &Setup<'_>, is_text: bool) -> Result<Identity, SetupError> {
     };
     Ok(Identity {
         client_id,
-        credentials: setup.module.secret.map(credentials).transpose()?,
+        credentials: client::secret(setup)?,
         will_topic,
-        keep_alive: keep_alive(params)?,
+        keep_alive: client::keep_alive(params)?,
         content_type: if is_text {
             "application/senml+json"
         } else {
             "application/senml+cbor"
         },
         is_text,
-    })
-}
-
-fn keep_alive(params: &Params<'_>) -> Result<u16, ParamError> {
-    let span: core::time::Duration = params.require("keep-alive")?;
-    let seconds = u16::try_from(span.as_secs()).ok();
-    seconds.filter(|_| span.subsec_nanos() == 0).ok_or_else(|| {
-        let text = params.text("keep-alive").unwrap_or_default();
-        ParamError::bad("keep-alive", text, "whole seconds, at most 65535")
+        counts,
     })
 }

@@ -1,12 +1,14 @@
-//! `gateway`: the one function that speaks to the world outside. Readings come in on any number of edges and leave as
-//! messages at an MQTT 5 broker.
+//! The ways out and in over an MQTT 5 broker. `gateway`: readings come in on any number of edges and leave as messages.
+//! `mqtt-in`: messages come, and leave as readings on any number of edges.
 //!
-//! * [`gateway`]: the function, its parameters, and how readings become messages; [`batch`], [`topic`]: the parts of that;
+//! * [`gateway`], [`mqtt_in`]: the functions, their parameters, and how readings become messages and messages readings;
+//!   [`batch`], [`topic`]: the parts of that; [`client`], [`secret`]: what both are told alike;
 //! * [`queue`]: messages that wait or are in flight; [`session`]: what becomes of them, connection after connection;
-//! * [`mqtt`]: packets, as much of the protocol as a publisher at QoS 1 needs;
-//! * [`uplink`]: brings the session's bytes to the broker, over any network ([`Net`]); [`back_off`]: how long it waits to try again;
-//! * [`secret`]: user name and password;
-//! * [`counters`] and [`failure`]: what it counts, and why a connection ends.
+//! * [`subscription`]: the same for messages that come; [`seen`]: which of them have come before;
+//! * [`mqtt`]: packets, as much of the protocol as a client at QoS 1 needs; [`pulse`]: its keep-alive;
+//! * [`uplink`], [`downlink`]: bring the bytes of session and subscription to the broker, over any network ([`Net`]);
+//!   [`back_off`]: how long they wait to try again;
+//! * [`counters`] and [`failure`]: what is counted, and why a connection ends.
 //!
 //! # Messages
 //!
@@ -33,12 +35,36 @@
 //! messages:
 //!
 //! ```text
-//! accepted=7 published=7 resent=1 acknowledged=6 queue=0 large=0 refused=0 end=0 connections=2 garbage=0 unexpected=0 address-ms=310 connected-ms=330 delivered-ms=900 queued=1
+//! accepted=7 published=7 resent=1 acknowledged=6 queue=0 large=0 refused=0 end=0 connections=2 garbage=0 nobody=0 unexpected=0 address-ms=310 connected-ms=330 delivered-ms=900 queued=1
 //! ```
 //!
 //! The milestones ending in `-ms` say when there was an address, a connection, and a message acknowledged, for the first
 //! time, from the start of the stage. At any time `accepted` = `acknowledged` + `queue` + `large` + `refused` + `end` + `queued`. The queue is memory: what a
 //! gateway has not delivered when it is destroyed is gone.
+//!
+//! # Messages that come
+//!
+//! `mqtt-in` subscribes at QoS 1 to the topic filter of `topic=`. A message is a SenML pack, in JSON or CBOR, whatever its content
+//! type says; all of its readings are emitted, or none and it is counted as malformed. It is acknowledged once its readings are
+//! in the output's buffer, so what a slow reader has no room for stays at the broker, and so does, for the time of `session=`,
+//! what comes while the stage is away. A message that comes twice is dropped: by the user property `id` of a gateway, or, without
+//! it, if the broker sends the same content again under the same packet identifier.
+//!
+//! ```text
+//! received=9 accepted=7 again=1 late=0 malformed=1 foreign=0 overrun=0 lost=0 connections=2 forgotten=0 garbage=0 address-ms=310 subscribed-ms=330 delivered-ms=900
+//! ```
+//!
+//! At any time `received` = `accepted` + `again` + `late` + `malformed` + `foreign` + `overrun` + what waits. What stands in the
+//! output's buffer when `mqtt-in` is destroyed is gone; what it had taken and not yet acknowledged then comes again.
+//!
+//! # An edge that crosses hosts
+//!
+//! is a gateway with `end=on drop=never format=cbor` and an `mqtt-in` with `end=on`, at one topic. With `drop=never` inputs wait
+//! for room, whatever the broker does, and a message that the broker had nobody for (reason code 0x10, as Mosquitto gives it) is
+//! sent again, before any other, until somebody has subscribed. With `end=on` each message says in the user property `seq` how
+//! many readings came before it, and an empty pack says that all have. The reader counts readings that a broker has lost
+//! (`lost`), drops messages that come late (`late`; they were counted as lost), and ends after the empty pack: readings used by
+//! the gateway = readings of the `mqtt-in` + `lost`.
 //!
 //! There is no TLS. No platform is named here: see the `stage` crate.
 #![no_std]
@@ -50,16 +76,25 @@ extern crate std;
 
 pub mod back_off;
 pub mod batch;
+pub mod client;
 pub mod counters;
+pub mod downlink;
 pub mod failure;
 pub mod gateway;
+mod line;
 pub mod mqtt;
+pub mod mqtt_in;
+pub mod pulse;
 pub mod queue;
 pub mod secret;
+pub mod seen;
 pub mod session;
+pub mod subscription;
 pub mod topic;
 pub mod uplink;
 
+pub use downlink::Downlink;
 pub use gateway::Gateway;
+pub use mqtt_in::MqttIn;
 pub use stage::runner::Net;
 pub use uplink::Uplink;

@@ -17,6 +17,8 @@ pub enum Policy {
     DropOldest,
     /// The message that came last.
     DropNewest,
+    /// None: inputs wait.
+    Wait,
 }
 
 /// One message.
@@ -29,6 +31,8 @@ pub struct Message {
     pub readings: u64,
     /// Which message it is of all that were ever accepted, the first being 1.
     pub sequence: u64,
+    /// How many readings were accepted before it.
+    pub seq: u64,
     /// Its packet identifier; 0 while it has none.
     id: u16,
     /// It was sent at least once.
@@ -43,6 +47,7 @@ impl Message {
             topic: topic.len(),
             readings,
             sequence: 0,
+            seq: 0,
             id: 0,
             attempted: false,
         }
@@ -90,6 +95,8 @@ pub struct Queue {
     policy: Policy,
     last_id: u16,
     accepted: u64,
+    /// Readings in them.
+    readings: u64,
 }
 
 impl Queue {
@@ -104,6 +111,7 @@ impl Queue {
             policy,
             last_id: 0,
             accepted: 0,
+            readings: 0,
         }
     }
 
@@ -116,6 +124,9 @@ impl Queue {
     ) {
         self.accepted += 1;
         message.sequence = self.accepted;
+        message.seq = self.readings;
+        self.readings += message.readings;
+        let may_drop = may_drop && !self.never_drops();
         // All others would go for it, and then it itself.
         if may_drop && message.cost() > self.limit {
             dropped(&message);
@@ -126,7 +137,7 @@ impl Queue {
         while may_drop && self.bytes > self.limit {
             let index = match self.policy {
                 Policy::DropOldest => self.in_flight,
-                Policy::DropNewest => self.messages.len() - 1,
+                Policy::DropNewest | Policy::Wait => self.messages.len() - 1,
             };
             let Some(message) = self.remove(index) else {
                 return;
@@ -137,6 +148,11 @@ impl Queue {
                 return;
             }
         }
+    }
+
+    /// Whether nothing is dropped for want of room.
+    pub fn never_drops(&self) -> bool {
+        self.policy == Policy::Wait
     }
 
     /// Whether inputs should wait while the broker takes messages. Half of the limit is for when it does not.

@@ -14,6 +14,7 @@ use crate::mqtt::{
     Connack, Connect, Decoder, Delivery, Malformed, Packet, Publish, Reason, Will, disconnect,
     pingreq,
 };
+use crate::pulse::Pulse;
 use crate::queue::{Message, Queue, Sending};
 
 /// The most messages in flight, whatever the broker allows: their answers must fit a TCP window even if nobody reads them.
@@ -24,9 +25,6 @@ pub const MAX_PACKET: u32 = 4096;
 
 /// How long the broker keeps the session of a connection that ended, in seconds.
 pub const SESSION_EXPIRY: u32 = 3600;
-
-/// How long to wait for an answer where no keep-alive says so.
-pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long nothing is sent after the broker said that a quota is used up.
 const QUOTA_PAUSE: Duration = Duration::from_secs(1);
@@ -49,6 +47,8 @@ pub struct Identity {
     pub content_type: &'static str,
     /// All payloads are UTF-8.
     pub is_text: bool,
+    /// Each message says how many readings were accepted before it.
+    pub counts: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,16 +76,12 @@ pub struct Session {
     /// The presence is yet to be said on this connection.
     presence_due: bool,
     window: usize,
+    /// Nothing tells that the next message has a subscriber: it goes alone, so that it can wait without being overtaken.
+    probing: bool,
     maximum_packet: u32,
-    keep_alive: Duration,
+    pulse: Pulse,
     /// When the broker let us in.
     up_since: Duration,
-    /// When the last packet was written.
-    last_sent: Duration,
-    /// Since when the broker owes an answer and has sent nothing.
-    waiting_since: Option<Duration>,
-    /// A PINGREQ is not answered.
-    pinged: bool,
     /// Nothing new is sent before.
     paused_until: Duration,
 }
@@ -103,12 +99,10 @@ impl Session {
             link: Link::Down,
             presence_due: false,
             window: WINDOW,
+            probing: false,
             maximum_packet: u32::MAX,
-            keep_alive: Duration::ZERO,
+            pulse: Pulse::default(),
             up_since: Duration::ZERO,
-            last_sent: Duration::ZERO,
-            waiting_since: None,
-            pinged: false,
             paused_until: Duration::ZERO,
         }
     }
@@ -137,9 +131,9 @@ impl Session {
         }
     }
 
-    /// Whether inputs should wait. Without a connection they need not: then the queue's policy says what goes.
+    /// Whether inputs should wait. Without a connection they need not where the queue's policy says what goes then.
     pub fn holds_back(&self) -> bool {
-        self.is_up() && self.queue.is_half_full()
+        (self.is_up() || self.queue.never_drops()) && self.queue.is_half_full()
     }
 
     /// Whether everything accepted is acknowledged or counted as dropped.
@@ -172,16 +166,14 @@ impl Session {
     pub fn open(&mut self, now: Duration) {
         self.decoder.reset();
         self.link = Link::Made;
-        self.keep_alive = Duration::from_secs(self.identity.keep_alive.into());
-        self.waiting_since = Some(now);
-        self.pinged = false;
+        self.pulse = Pulse::new(now, self.identity.keep_alive);
         self.paused_until = now;
     }
 
     /// The connection is gone.
     pub fn close(&mut self) {
         self.link = Link::Down;
-        self.waiting_since = None;
+        self.pulse = Pulse::default();
     }
 
     /// Takes in what the broker sent. After an error the connection is of no more use.
@@ -211,7 +203,7 @@ impl Session {
         match (self.link, packet) {
             (Link::Greeted, Packet::Connack(connack)) => self.connack(now, &connack)?,
             (Link::Up, Packet::Puback { id, reason, text }) => self.puback(now, id, reason, text),
-            (Link::Up, Packet::Pingresp) => self.pinged = false,
+            (Link::Up, Packet::Pingresp) => self.pulse.answered(),
             (_, Packet::Disconnect { reason, text }) => {
                 let text = text.to_string();
                 return Err(Failure::Ended { reason, text });
@@ -220,9 +212,12 @@ impl Session {
             (_, Packet::Connack(_)) => return Err(Malformed::Type(0x20).into()),
             (_, Packet::Puback { .. }) => return Err(Malformed::Type(0x40).into()),
             (_, Packet::Pingresp) => return Err(Malformed::Type(0xD0).into()),
+            // The decoder passes them to subscribers alone.
+            (_, Packet::Suback { .. } | Packet::Publish(_)) => {
+                return Err(Malformed::Type(0x30).into());
+            }
         }
-        let owes = self.pinged || self.queue.unacknowledged() > 0;
-        self.waiting_since = owes.then_some(now);
+        self.pulse.heard(now, self.queue.unacknowledged() > 0);
         Ok(())
     }
 
@@ -241,18 +236,15 @@ impl Session {
         }
         self.window = usize::from(connack.receive_maximum).min(WINDOW);
         self.maximum_packet = connack.maximum_packet;
-        // A broker may ask for less silence than we planned; more would only delay that we notice it gone.
-        let asked = Duration::from_secs(connack.keep_alive.unwrap_or(0).into());
-        if !asked.is_zero() && (self.keep_alive.is_zero() || asked < self.keep_alive) {
-            self.keep_alive = asked;
-        }
+        self.pulse.agree(connack.keep_alive);
         self.queue.reconnected(connack.session_present);
+        self.probing = self.queue.never_drops();
         self.has_session = true;
         self.counters.connections += 1;
         self.counters.connected.reach(now);
         self.link = Link::Up;
         self.presence_due = true;
-        self.last_sent = now;
+        self.pulse.sent(now);
         self.up_since = now;
         Ok(())
     }
@@ -262,16 +254,28 @@ impl Session {
             self.counters.unexpected += 1;
             return;
         };
-        if !reason.is_failure() {
+        let nobody = reason == Reason::NO_MATCHING_SUBSCRIBERS && self.queue.never_drops();
+        if nobody {
+            self.counters.nobody += 1;
+            if self.counters.nobody.is_power_of_two() {
+                let topic = message.topic();
+                log::warn!("broker: nobody has subscribed to {topic}; trying again");
+            }
+        }
+        if !reason.is_failure() && !nobody {
+            self.probing = false;
             self.counters.acknowledged += 1;
             self.counters.delivered.reach(now);
             return;
         }
-        // Both pass: the broker has not looked at the message itself.
-        if matches!(
-            reason,
-            Reason::QUOTA_EXCEEDED | Reason::PACKET_IDENTIFIER_IN_USE
-        ) {
+        // These pass: the broker has not looked at the message itself.
+        if nobody
+            || matches!(
+                reason,
+                Reason::QUOTA_EXCEEDED | Reason::PACKET_IDENTIFIER_IN_USE
+            )
+        {
+            self.probing = self.queue.never_drops();
             self.queue.again(message);
             self.paused_until = now + QUOTA_PAUSE;
             return;
@@ -302,13 +306,12 @@ impl Session {
                 while out.len() < enough && self.publish(now, out) {}
                 if out.len() == before && self.ping_due().is_some_and(|due| due <= now) {
                     pingreq(out);
-                    self.pinged = true;
-                    self.waiting_since.get_or_insert(now);
+                    self.pulse.pinged(now);
                 }
             }
         }
         if out.len() > before {
-            self.last_sent = now;
+            self.pulse.sent(now);
         }
     }
 
@@ -322,6 +325,8 @@ impl Session {
             keep_alive: identity.keep_alive,
             session_expiry: SESSION_EXPIRY,
             maximum_packet: MAX_PACKET,
+            // None are sent to who has not subscribed.
+            receive_maximum: u16::MAX,
             will: Some(Will {
                 topic: &identity.will_topic,
                 payload: PRESENCE[1].as_bytes(),
@@ -339,13 +344,15 @@ impl Session {
             content_type: "",
             is_text: true,
             id: "",
+            seq: None,
         };
         publish.write(out);
     }
 
     /// Whether a message may be sent now.
     pub fn has_next(&self, now: Duration) -> bool {
-        let may_send = self.queue.unacknowledged() < self.window && now >= self.paused_until;
+        let window = if self.probing { 1 } else { self.window };
+        let may_send = self.queue.unacknowledged() < window && now >= self.paused_until;
         self.is_up() && may_send && self.queue.next().is_some()
     }
 
@@ -377,7 +384,7 @@ impl Session {
         } else {
             self.counters.published += 1;
         }
-        self.waiting_since.get_or_insert(now);
+        self.pulse.asked(now);
         true
     }
 
@@ -400,6 +407,7 @@ impl Session {
             content_type: self.identity.content_type,
             is_text: self.identity.is_text,
             id: name,
+            seq: self.identity.counts.then_some(message.seq),
         }
     }
 
@@ -417,34 +425,18 @@ impl Session {
 
     /// When a PINGREQ is to be sent if nothing else was.
     fn ping_due(&self) -> Option<Duration> {
-        let is_due = self.link == Link::Up && !self.keep_alive.is_zero() && !self.pinged;
-        is_due.then(|| self.last_sent + self.keep_alive / 2)
+        self.pulse.ping_due().filter(|_| self.is_up())
     }
 
     /// Looks whether the broker has been silent for too long.
     pub fn check(&self, now: Duration) -> Result<(), Failure> {
-        match self.silent_at() {
-            Some(at) if at <= now => Err(Failure::Silent(self.patience())),
-            _ => Ok(()),
-        }
-    }
-
-    fn patience(&self) -> Duration {
-        if self.keep_alive.is_zero() {
-            PATIENCE
-        } else {
-            self.keep_alive
-        }
-    }
-
-    fn silent_at(&self) -> Option<Duration> {
-        self.waiting_since.map(|since| since + self.patience())
+        self.pulse.check(now)
     }
 
     /// When to call [`check`](Self::check) and [`fill`](Self::fill) next if nothing happens before.
     pub fn deadline(&self, now: Duration) -> Option<Duration> {
         let paused = (self.paused_until > now).then_some(self.paused_until);
-        let deadlines = [self.silent_at(), self.ping_due(), paused];
+        let deadlines = [self.pulse.silent_at(), self.ping_due(), paused];
         deadlines.into_iter().flatten().min()
     }
 

@@ -51,6 +51,11 @@ impl Template {
         })
     }
 
+    /// Whether all readings have the same topic.
+    pub fn is_fixed(&self) -> bool {
+        self.place.is_none()
+    }
+
     /// What of a name decides its topic: readings of the same key go together.
     pub fn key<'n>(&self, name: &'n str) -> &'n str {
         match self.place {
@@ -76,6 +81,43 @@ impl Template {
 /// Whether one may publish there (MQTT 5.0, section 4.7).
 pub fn is_topic(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('$') && !text.contains(['+', '#', '\0'])
+}
+
+/// Whether one may subscribe to it (MQTT 5.0, section 4.7.1).
+pub fn is_filter(text: &str) -> bool {
+    let mut levels = text.split('/').peekable();
+    let mut is_sound = !text.is_empty() && !text.contains('\0');
+    while let Some(level) = levels.next() {
+        let is_last = levels.peek().is_none();
+        is_sound &= match level {
+            "+" => true,
+            "#" => is_last,
+            level => !level.contains(['+', '#']),
+        };
+    }
+    is_sound
+}
+
+/// Whether a topic is one of a filter's (MQTT 5.0, section 4.7.1). A filter of a shared subscription is that behind its group.
+pub fn matches(filter: &str, topic: &str) -> bool {
+    let shared = filter
+        .strip_prefix("$share/")
+        .and_then(|rest| rest.split_once('/'));
+    let filter = shared.map_or(filter, |(_, filter)| filter);
+    // Wildcards do not reach the broker's own topics.
+    if filter.starts_with(['+', '#']) && topic.starts_with('$') {
+        return false;
+    }
+    let mut levels = topic.split('/');
+    for wanted in filter.split('/') {
+        match (wanted, levels.next()) {
+            ("#", _) => return true,
+            ("+", Some(_)) => {}
+            (wanted, Some(level)) if wanted == level => {}
+            _ => return false,
+        }
+    }
+    levels.next().is_none()
 }
 
 #[cfg(test)]
@@ -120,6 +162,30 @@ mod tests {
         ] {
             let error = Template::parse(text).unwrap_err();
             assert!(alloc::format!("{error}").starts_with("topic: "), "{text}");
+        }
+    }
+    #[test]
+    fn filters_are_those_of_the_standard() {
+        for (filter, topic, expected) in [
+            ("a/b", "a/b", true),
+            ("a/b", "a/b/c", false),
+            ("a/b/c", "a/b", false),
+            ("a/#", "a", true),
+            ("a/#", "a/b/c", true),
+            ("a/+", "a", false),
+            ("a/+", "a/", true),
+            ("+/+", "/finance", true),
+            ("#", "a/b", true),
+            ("#", "$SYS/x", false),
+            ("+/x", "$SYS/x", false),
+            ("$SYS/#", "$SYS/x", true),
+            ("$share/group/a/+", "a/b", true),
+        ] {
+            assert!(is_filter(filter), "{filter}");
+            assert_eq!(matches(filter, topic), expected, "{filter} {topic}");
+        }
+        for text in ["", "a/#/b", "a#", "a/b+", "\0"] {
+            assert!(!is_filter(text), "{text}");
         }
     }
 }

@@ -34,8 +34,18 @@ impl Set {
         0x11, 0x12, 0x13, 0x15, 0x16, 0x1A, 0x1C, 0x1F, 0x21, 0x22, 0x24, 0x25, 0x26, 0x27, 0x28,
         0x29, 0x2A,
     ]);
-    /// Those of a PUBACK (section 3.4.2.2).
+    /// Those of a PUBACK (section 3.4.2.2) and a SUBACK (section 3.9.2.1).
     pub(super) const PUBACK: Self = Self::of(&[id::REASON_STRING, id::USER_PROPERTY]);
+    /// Those of a PUBLISH that a broker sends to who asked for neither topic aliases nor subscription identifiers
+    /// (section 3.3.2.3).
+    pub(super) const PUBLISH: Self = Self::of(&[
+        id::PAYLOAD_FORMAT_INDICATOR,
+        0x02,
+        id::CONTENT_TYPE,
+        0x08,
+        0x09,
+        id::USER_PROPERTY,
+    ]);
     /// Those of a DISCONNECT that a broker sends (section 3.14.2.2).
     pub(super) const DISCONNECT: Self = Self::of(&[0x1C, id::REASON_STRING, id::USER_PROPERTY]);
 
@@ -49,6 +59,8 @@ impl Set {
 pub(super) enum Value<'b> {
     Number(u32),
     Text(&'b str),
+    /// Name and value of a user property.
+    Pair(&'b str, &'b str),
     Other,
 }
 
@@ -78,21 +90,17 @@ pub(super) fn read<'b>(
 
 fn value<'b>(reader: &mut Reader<'b>, identifier: u8) -> Result<Value<'b>, Malformed> {
     Ok(match identifier {
-        0x24 | 0x25 | 0x28 | 0x29 | 0x2A => match reader.byte()? {
+        0x01 | 0x24 | 0x25 | 0x28 | 0x29 | 0x2A => match reader.byte()? {
             flag @ 0..=1 => Value::Number(u32::from(flag)),
             _ => return Err(Malformed::Property(identifier)),
         },
         0x13 | 0x21 | 0x22 => Value::Number(u32::from(reader.two()?)),
-        0x11 | 0x27 => Value::Number(reader.four()?),
-        0x16 => {
+        0x02 | 0x11 | 0x27 => Value::Number(reader.four()?),
+        0x09 | 0x16 => {
             reader.binary()?;
             Value::Other
         }
-        id::USER_PROPERTY => {
-            reader.text()?;
-            reader.text()?;
-            Value::Other
-        }
+        id::USER_PROPERTY => Value::Pair(reader.text()?, reader.text()?),
         _ => Value::Text(reader.text()?),
     })
 }

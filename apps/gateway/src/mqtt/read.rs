@@ -19,6 +19,17 @@ pub enum Packet<'b> {
         /// What the broker says to a person; may be empty.
         text: &'b str,
     },
+    /// The answer to SUBSCRIBE for one topic filter.
+    Suback {
+        /// The packet identifier of the SUBSCRIBE.
+        id: u16,
+        /// The QoS that is granted, or why there is none.
+        reason: Reason,
+        /// What the broker says to a person; may be empty.
+        text: &'b str,
+    },
+    /// A message of a topic that was subscribed to.
+    Publish(Incoming<'b>),
     /// The answer to PINGREQ.
     Pingresp,
     /// The broker ends the connection.
@@ -28,6 +39,23 @@ pub enum Packet<'b> {
         /// What the broker says to a person; may be empty.
         text: &'b str,
     },
+}
+
+/// A message from the broker (section 3.3), at QoS 0 or 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Incoming<'b> {
+    /// Where it was published.
+    pub topic: &'b str,
+    /// The packet identifier to acknowledge it under; `None` at QoS 0.
+    pub id: Option<u16>,
+    /// It may have been sent before under this identifier.
+    pub again: bool,
+    /// Its name for the rest of the world: the user property `id`, where there is one.
+    pub name: Option<&'b str>,
+    /// How many readings its publisher has sent before it: the user property `seq`, where there is one.
+    pub seq: Option<u64>,
+    /// What it says.
+    pub payload: &'b [u8],
 }
 
 /// What a CONNACK says (section 3.2); limits that it leaves out are the ones of the standard.
@@ -49,7 +77,7 @@ pub struct Connack<'b> {
     pub text: &'b str,
 }
 
-/// Why bytes are no packet that a broker may send to a publisher.
+/// Why bytes are no packet that a broker may send to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// A type of packet, or flags, that have no place here.
@@ -89,6 +117,8 @@ pub struct Decoder {
     /// Bytes of the buffer that were handed out.
     done: usize,
     limit: usize,
+    /// Messages are taken.
+    subscribes: bool,
 }
 
 impl Decoder {
@@ -98,7 +128,15 @@ impl Decoder {
             buffer: Vec::new(),
             done: 0,
             limit,
+            subscribes: false,
         }
+    }
+
+    /// The same for one who subscribes.
+    pub const fn subscriber(limit: usize) -> Self {
+        let mut decoder = Self::new(limit);
+        decoder.subscribes = true;
+        decoder
     }
 
     /// Takes in bytes. Ask [`next_packet`](Self::next_packet) for all packets before adding more: what is held is then at most
@@ -115,10 +153,14 @@ impl Decoder {
         let Some((first, rest)) = bytes.split_first() else {
             return Ok(None);
         };
-        if !matches!(
-            *first,
-            first::CONNACK | first::PUBACK | first::PINGRESP | first::DISCONNECT
-        ) {
+        let is_ours = match *first {
+            first::CONNACK | first::PINGRESP | first::DISCONNECT => true,
+            first::PUBACK => !self.subscribes,
+            // Flags: retained or not, at QoS 0 or 1, sent before or not; QoS 2 was not asked for.
+            first::SUBACK | 0x30..=0x33 | 0x3A..=0x3B => self.subscribes,
+            _ => false,
+        };
+        if !is_ours {
             return Err(Malformed::Type(*first));
         }
         let Some((length, width)) = remaining_length(rest)? else {
@@ -177,6 +219,8 @@ fn packet(first: u8, mut reader: Reader<'_>) -> Result<Packet<'_>, Malformed> {
             }
             Packet::Puback { id, reason, text }
         }
+        first::SUBACK => suback(&mut reader)?,
+        0x30..=0x3F => Packet::Publish(publish(first, &mut reader)?),
         first::DISCONNECT => {
             let (reason, text) = outcome(&mut reader, Set::DISCONNECT)?;
             Packet::Disconnect { reason, text }
@@ -206,6 +250,54 @@ fn outcome<'b>(reader: &mut Reader<'b>, allowed: Set) -> Result<(Reason, &'b str
         })?;
     }
     Ok((reason, text))
+}
+
+fn suback<'b>(reader: &mut Reader<'b>) -> Result<Packet<'b>, Malformed> {
+    let id = reader.two()?;
+    let mut text = "";
+    property::read(reader, Set::PUBACK, |_, value| {
+        if let Value::Text(said) = value {
+            text = said;
+        }
+        Ok(())
+    })?;
+    let reason = Reason(reader.byte()?);
+    if !reason.is_of_suback() {
+        return Err(Malformed::Code(reason.0));
+    }
+    Ok(Packet::Suback { id, reason, text })
+}
+
+fn publish<'b>(first: u8, reader: &mut Reader<'b>) -> Result<Incoming<'b>, Malformed> {
+    let topic = reader.text()?;
+    // An empty one stands for an alias, which we did not allow.
+    if topic.is_empty() || topic.contains(['+', '#']) {
+        return Err(Malformed::Text);
+    }
+    let id = match first & 0x06 {
+        0 => None,
+        _ => Some(reader.two()?),
+    };
+    if id == Some(0) {
+        return Err(Malformed::Fields);
+    }
+    let (mut name, mut seq) = (None, None);
+    property::read(reader, Set::PUBLISH, |_, value| {
+        match value {
+            Value::Pair("id", value) => name = name.or(Some(value)),
+            Value::Pair("seq", value) => seq = seq.or(value.parse().ok()),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(Incoming {
+        topic,
+        id,
+        again: first & 0x08 != 0,
+        name,
+        seq,
+        payload: reader.take_rest(),
+    })
 }
 
 fn connack<'b>(reader: &mut Reader<'b>) -> Result<Connack<'b>, Malformed> {
@@ -266,6 +358,10 @@ impl<'b> Reader<'b> {
             .ok_or(Malformed::Fields)?;
         self.rest = rest;
         Ok(taken)
+    }
+
+    fn take_rest(&mut self) -> &'b [u8] {
+        core::mem::take(&mut self.rest)
     }
 
     fn number(&mut self, width: usize) -> Result<u32, Malformed> {

@@ -9,6 +9,10 @@ pub struct Reason(pub u8);
 impl Reason {
     /// Success, or the normal end of a connection.
     pub const SUCCESS: Self = Self(0x00);
+    /// QoS 1 is granted.
+    pub const GRANTED_QOS_1: Self = Self(0x01);
+    /// The broker has taken a message for which nobody has subscribed.
+    pub const NO_MATCHING_SUBSCRIBERS: Self = Self(0x10);
     /// A packet that cannot be parsed.
     pub const MALFORMED_PACKET: Self = Self(0x81);
     /// A packet that has no place here.
@@ -21,6 +25,14 @@ impl Reason {
     /// Whether it says that something failed.
     pub const fn is_failure(self) -> bool {
         self.0 >= 0x80
+    }
+
+    /// Whether a SUBACK may carry it (section 3.9.3).
+    pub(super) const fn is_of_suback(self) -> bool {
+        matches!(
+            self.0,
+            0x00..=0x02 | 0x80 | 0x83 | 0x87 | 0x8F | 0x91 | 0x97 | 0x9E | 0xA1 | 0xA2
+        )
     }
 
     /// Whether a PUBACK may carry it (section 3.4.2.1).
@@ -48,6 +60,7 @@ impl Reason {
             0x8B => "server shutting down",
             0x8D => "keep alive timeout",
             0x8E => "session taken over: another client has the same client-id",
+            0x8F => "topic filter invalid",
             0x90 => "topic name invalid",
             0x91 => "packet identifier in use",
             0x93 => "receive maximum exceeded",
@@ -61,6 +74,8 @@ impl Reason {
             0x9C => "use another server",
             0x9D => "server moved",
             0x9F => "connection rate exceeded",
+            0x9E => "shared subscriptions not supported",
+            0xA2 => "wildcard subscriptions not supported",
             _ => "unspecified error",
         }
     }

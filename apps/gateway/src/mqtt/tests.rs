@@ -1,6 +1,6 @@
 //! Held against `mqtt-proto`, which knows nothing of us.
 
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -92,6 +92,7 @@ proptest! {
     #[test]
     fn a_connect_reads_as_it_was_meant(
         client_id in "[a-z0-9-]{1,40}", clean_start: bool, keep_alive: u16, session_expiry: u32, maximum_packet in 1..=u32::MAX,
+        receive_maximum in 1..=u16::MAX,
         will in prop::option::of(("[a-z/]{1,30}", prop::collection::vec(any::<u8>(), 0..40))),
         credentials in prop::option::of(("[a-zä]{0,30}", prop::collection::vec(any::<u8>(), 0..40))),
     ) {
@@ -102,6 +103,7 @@ proptest! {
             keep_alive,
             session_expiry,
             maximum_packet,
+            receive_maximum,
             will: will.as_ref().map(|(topic, payload)| Will { topic, payload }),
             credentials: credentials.as_ref().map(|(user, password)| (user.as_str(), password.as_slice())),
         }
@@ -114,6 +116,7 @@ proptest! {
         prop_assert_eq!(&*connect.client_id, client_id.as_str());
         prop_assert_eq!(connect.properties.session_expiry_interval, Some(session_expiry));
         prop_assert_eq!(connect.properties.max_packet_size, Some(maximum_packet));
+        prop_assert_eq!(connect.properties.receive_max.unwrap_or(u16::MAX), receive_maximum);
         prop_assert_eq!(connect.last_will.is_some(), will.is_some());
         if let (Some(theirs), Some((topic, payload))) = (connect.last_will, will) {
             prop_assert_eq!(&*theirs.topic_name, topic.as_str());
@@ -129,11 +132,11 @@ proptest! {
     #[test]
     fn a_message_reads_as_it_was_meant(
         topic in "[a-zäö/]{1,300}", payload in prop::collection::vec(any::<u8>(), 0..1_000),
-        id in 1u16.., again: bool, retained: bool, named: bool,
+        id in 1u16.., again: bool, retained: bool, named: bool, seq: Option<u64>,
     ) {
         let delivery = if retained { Delivery::AtMostOnceRetained } else { Delivery::AtLeastOnce { id, again } };
         let (content_type, name) = if named { ("application/senml+cbor", "9f-1") } else { ("", "") };
-        let publish = Publish { topic: &topic, payload: &payload, delivery, content_type, is_text: false, id: name };
+        let publish = Publish { topic: &topic, payload: &payload, delivery, content_type, is_text: false, id: name, seq };
         let mut bytes = Vec::new();
         publish.write(&mut bytes);
         prop_assert_eq!(bytes.len(), publish.length());
@@ -148,7 +151,10 @@ proptest! {
         prop_assert_eq!(theirs.qos_pid, expected);
         prop_assert_eq!(theirs.properties.content_type.as_deref(), named.then_some(content_type));
         let ids: Vec<_> = theirs.properties.user_properties.iter().map(|p| (&*p.name, &*p.value)).collect();
-        prop_assert_eq!(ids, if named { alloc::vec![("id", name)] } else { Vec::new() });
+        let seq = seq.map(|seq| seq.to_string());
+        let expected: Vec<_> = [("id", Some(name).filter(|name| !name.is_empty())), ("seq", seq.as_deref())].into_iter()
+            .filter_map(|(name, value)| Some((name, value?))).collect();
+        prop_assert_eq!(ids, expected);
     }
 
     #[test]
@@ -278,6 +284,7 @@ fn lengths_take_as_few_bytes_as_they_can() {
             content_type: "",
             is_text: false,
             id: "",
+            seq: None,
         };
         publish.write(&mut bytes);
         assert_eq!(bytes.len(), publish.length());

@@ -1,5 +1,6 @@
 //! Packets to the broker. Each is measured and then written by the same code, so that its length cannot be wrong.
 
+use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
 use super::property::id;
@@ -59,6 +60,12 @@ fn properties(sink: &mut dyn Sink, body: Body<'_>) {
     body(sink);
 }
 
+fn user_property(sink: &mut dyn Sink, name: &str, value: &str) {
+    sink.bytes(&[id::USER_PROPERTY]);
+    binary(sink, name.as_bytes());
+    binary(sink, value.as_bytes());
+}
+
 fn packet(out: &mut Vec<u8>, first: u8, body: Body<'_>) {
     let length = length(body);
     out.reserve(5 + length);
@@ -80,6 +87,8 @@ pub struct Connect<'a> {
     pub session_expiry: u32,
     /// The longest packet that we take.
     pub maximum_packet: u32,
+    /// How many messages the broker may send before one is acknowledged.
+    pub receive_maximum: u16,
     /// What the broker publishes if the connection is lost.
     pub will: Option<Will<'a>>,
     /// User name and password.
@@ -114,6 +123,10 @@ impl Connect<'_> {
                 sink.bytes(&self.session_expiry.to_be_bytes());
                 sink.bytes(&[id::MAXIMUM_PACKET_SIZE]);
                 sink.bytes(&self.maximum_packet.to_be_bytes());
+                if self.receive_maximum < u16::MAX {
+                    sink.bytes(&[id::RECEIVE_MAXIMUM]);
+                    sink.bytes(&self.receive_maximum.to_be_bytes());
+                }
             });
             binary(sink, self.client_id.as_bytes());
             if let Some(will) = self.will {
@@ -158,6 +171,8 @@ pub struct Publish<'a> {
     pub is_text: bool,
     /// Its name for the rest of the world, as the user property `id`; empty for none.
     pub id: &'a str,
+    /// How many readings were sent before it, as the user property `seq`.
+    pub seq: Option<u64>,
 }
 
 impl Publish<'_> {
@@ -175,9 +190,10 @@ impl Publish<'_> {
                 binary(sink, self.content_type.as_bytes());
             }
             if !self.id.is_empty() {
-                sink.bytes(&[id::USER_PROPERTY]);
-                binary(sink, b"id");
-                binary(sink, self.id.as_bytes());
+                user_property(sink, "id", self.id);
+            }
+            if let Some(seq) = self.seq {
+                user_property(sink, "seq", &seq.to_string());
             }
         });
         sink.bytes(self.payload);
@@ -200,6 +216,22 @@ impl Publish<'_> {
         };
         packet(out, first::PUBLISH | flags, &|sink| self.body(sink));
     }
+}
+
+/// Appends a PUBACK that takes a message (section 3.4).
+pub fn puback(out: &mut Vec<u8>, id: u16) {
+    packet(out, first::PUBACK, &|sink| sink.bytes(&id.to_be_bytes()));
+}
+
+/// Appends a SUBSCRIBE at QoS 1 (section 3.8). Retained messages come if the subscription is a new one.
+pub fn subscribe(out: &mut Vec<u8>, id: u16, filter: &str) {
+    const QOS_1_RETAINED_IF_NEW: u8 = 0x11;
+    packet(out, first::SUBSCRIBE, &|sink| {
+        sink.bytes(&id.to_be_bytes());
+        properties(sink, &|_| {});
+        binary(sink, filter.as_bytes());
+        sink.bytes(&[QOS_1_RETAINED_IF_NEW]);
+    });
 }
 
 /// Appends a PINGREQ (section 3.12).

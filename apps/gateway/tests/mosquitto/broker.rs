@@ -15,11 +15,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 const BROKER: &str = "mosquitto";
 const SUBSCRIBER: &str = "mosquitto_sub";
+const PUBLISHER: &str = "mosquitto_pub";
 const PASSWORDS: &str = "mosquitto_passwd";
 
 /// The first program that is missing.
 pub fn missing() -> Option<&'static str> {
-    let programs = [BROKER, SUBSCRIBER, PASSWORDS, "setpriv", "stdbuf"];
+    let programs = [
+        BROKER, SUBSCRIBER, PUBLISHER, PASSWORDS, "setpriv", "stdbuf",
+    ];
     programs.into_iter().find(|name| find(name).is_none())
 }
 
@@ -82,8 +85,13 @@ impl Broker {
         } else {
             "allow_anonymous true\n"
         };
+        let keep = if config.contains("persistence") {
+            ""
+        } else {
+            "persistence true\n"
+        };
         let text = format!(
-            "listener {port} 127.0.0.1\nuser root\nlog_dest stdout\npersistence true\npersistence_location {path}/\n\
+            "listener {port} 127.0.0.1\nuser root\nlog_dest stdout\n{keep}persistence_location {path}/\n\
              max_queued_messages 0\nmax_inflight_messages 0\n{open}{}",
             config.replace("{folder}", &path)
         );
@@ -156,6 +164,20 @@ impl Broker {
             return Err(io::Error::other("mosquitto_passwd failed"));
         }
         self.signal("HUP")
+    }
+
+    /// Publishes a message at QoS 1.
+    pub fn publish(&self, topic: &str, payload: &str) -> io::Result<()> {
+        let port = self.port.to_string();
+        let status = program(PUBLISHER)
+            .args(["-h", "127.0.0.1", "-p", &port, "-V", "5", "-q", "1"])
+            .args(["-t", topic, "-m", payload])
+            .status()?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(io::Error::other("mosquitto_pub failed"))
+        }
     }
 
     /// Its port.

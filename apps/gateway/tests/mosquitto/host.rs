@@ -1,6 +1,6 @@
 //! A host in real time: edges in memory, TCP from the system.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
@@ -66,6 +66,7 @@ pub struct RealHost {
     started: Instant,
     states: RefCell<Vec<State>>,
     counters: RefCell<Counters>,
+    stopped: Cell<bool>,
 }
 
 impl RealHost {
@@ -75,6 +76,7 @@ impl RealHost {
             started: Instant::now(),
             states: RefCell::default(),
             counters: RefCell::default(),
+            stopped: Cell::default(),
         }
     }
 
@@ -84,6 +86,16 @@ impl RealHost {
             .last()
             .cloned()
             .unwrap_or(State::Starting)
+    }
+
+    /// Tells the stage to stop.
+    pub fn stop(&self) {
+        self.stopped.set(true);
+    }
+
+    /// What the stage last published.
+    pub fn counters(&self) -> Counters {
+        self.counters.borrow().clone()
     }
 
     /// What the gateway last published of a counter of its own.
@@ -137,7 +149,9 @@ impl Host for RealHost {
     }
 
     async fn stop_requested(&self) {
-        std::future::pending().await
+        while !self.stopped.get() {
+            Timer::after(Duration::from_millis(5)).await;
+        }
     }
 }
 

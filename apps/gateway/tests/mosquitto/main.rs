@@ -1,5 +1,6 @@
-//! The gateway against a real Mosquitto on loopback, over TCP and in real time.
+//! The gateway and `mqtt-in` against a real Mosquitto on loopback, over TCP and in real time.
 
+mod across;
 mod broker;
 mod host;
 
@@ -31,7 +32,7 @@ fn main() {
             "{missing} is not installed: the tests against a real broker are IGNORED (apt-get install mosquitto mosquitto-clients)"
         );
     }
-    let scenarios: [(&str, Scenario); 4] = [
+    let scenarios: [(&str, Scenario); 8] = [
         ("a_restart_loses_nothing_that_fits_the_queue", restart),
         (
             "a_wrong_password_is_one_line_and_then_waited_out",
@@ -41,6 +42,19 @@ fn main() {
         (
             "a_message_beyond_the_packet_size_of_the_broker_is_counted",
             too_large,
+        ),
+        (
+            "an_edge_across_hosts_carries_every_reading_once_and_its_end",
+            across::edge,
+        ),
+        ("what_a_broker_forgot_is_counted_as_lost", across::forgotten),
+        (
+            "the_broker_keeps_what_comes_while_mqtt_in_is_away",
+            across::away,
+        ),
+        (
+            "a_reader_that_takes_nothing_holds_the_broker_back",
+            across::held_back,
         ),
     ];
     let trials = scenarios

@@ -24,6 +24,7 @@ fn identity() -> Identity {
         keep_alive: 30,
         content_type: "application/senml+json",
         is_text: true,
+        counts: false,
     }
 }
 
@@ -354,6 +355,57 @@ fn a_used_up_quota_is_waited_for() {
     assert_eq!(session.deadline(SECOND), Some(SECOND * 2));
     broker.absorb(&mut session, SECOND * 2);
     assert_eq!(broker.owed.len(), 1);
+}
+
+#[test]
+fn a_session_that_drops_nothing_sends_one_message_at_a_time_until_somebody_takes_it() {
+    let mut session = session(200, Policy::Wait);
+    (0..9).for_each(|_| session.push(Message::new("t", &[b'x'; 50], 1)));
+    assert!(session.holds_back(), "without a broker too");
+    let mut broker = up(&mut session, 5);
+    let (mut now, mut sent) = (SECOND, Vec::new());
+    let codes = [
+        PubackReasonCode::NoMatchingSubscribers,
+        PubackReasonCode::NoMatchingSubscribers,
+        PubackReasonCode::Success,
+        PubackReasonCode::QuotaExceeded,
+    ];
+    for code in codes {
+        broker.absorb(&mut session, now);
+        sent.push(broker.owed.len());
+        // Those behind it are taken.
+        for (index, (id, _)) in core::mem::take(&mut broker.owed).into_iter().enumerate() {
+            let code = if index == 0 {
+                code
+            } else {
+                PubackReasonCode::Success
+            };
+            let puback = v5::Puback::new(Pid::try_from(id).unwrap(), code);
+            session.receive(now, &encoded(puback)).unwrap();
+        }
+        now += SECOND;
+    }
+    let counters = session.counters();
+    assert_eq!((counters.nobody, counters.dropped_in_all()), (2, 0));
+    // A quota is no reason to go on alone once the next has been taken.
+    assert_eq!(sent, [1, 1, 1, 5]);
+    assert_eq!(session.queued(), 9 - 1 - 4);
+}
+
+#[test]
+fn what_a_session_that_drops_nothing_has_to_send_again_is_not_overtaken() {
+    let mut session = session(10_000, Policy::Wait);
+    (0..3).for_each(|_| session.push(Message::new("t", b"x", 1)));
+    let mut broker = up(&mut session, 1);
+    for code in [PubackReasonCode::Success, PubackReasonCode::QuotaExceeded] {
+        broker.absorb(&mut session, SECOND);
+        let (id, _) = broker.owed.remove(0);
+        let puback = v5::Puback::new(Pid::try_from(id).unwrap(), code);
+        session.receive(SECOND, &encoded(puback)).unwrap();
+    }
+    assert!(session.probing);
+    broker.absorb(&mut session, SECOND * 2);
+    assert!(broker.owed[0].1.ends_with("-2"), "{:?}", broker.owed);
 }
 
 #[test]
