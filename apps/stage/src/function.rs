@@ -202,6 +202,15 @@ impl Outputs {
         }
     }
 
+    /// For these edges.
+    pub(crate) fn of_edges(edges: &[Edge]) -> Self {
+        let mut outputs = Self::new(edges.iter().map(crate::runner::buffer_size));
+        for (queue, edge) in outputs.edges.iter_mut().zip(edges) {
+            queue.never_full(edge.feedback);
+        }
+        outputs
+    }
+
     /// Emits a reading on every output edge. Dropped as unsendable, on all of them, if SenML cannot
     /// carry it.
     pub fn emit(&mut self, reading: &Reading<'_>) -> Verdict {

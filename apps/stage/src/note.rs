@@ -230,7 +230,7 @@ impl ParameterLine {
             };
         }
         match Kind::named(&self.kind) {
-            Some(kind) if !kind.accepts(value) => Err(kind.expected()),
+            Some(kind) if !kind.check()(&[], value) => Err(kind.expected()),
             _ => Ok(()),
         }
     }

@@ -69,12 +69,12 @@ fn sort(stages: &[StageRecord], domains: &[Domain]) -> Ended {
     ended
 }
 
-/// Whether a stage makes readings rather than takes them: it has to be told to end.
+/// Whether a stage makes readings rather than takes them, but for what comes back to it: it has to be told to end.
 fn is_source(stage: &StageRecord) -> bool {
     !stage
         .edges
         .iter()
-        .any(|edge| edge.reads && edge.peer.is_some())
+        .any(|edge| edge.reads && !edge.feedback && edge.peer.is_some())
 }
 
 /// First the sources are asked to end, and the others end when their inputs have; who has not by half of the time is asked too.
@@ -168,6 +168,7 @@ mod tests {
                     name: "e".into(),
                     peer: Some(peer.into()),
                     reads,
+                    feedback: false,
                 }],
                 restarts: 0,
             }
@@ -195,6 +196,28 @@ mod tests {
             .collect();
         assert_eq!(names, ["other"]);
         assert!(crate::compose::record::names(home.path()).is_empty());
+    }
+
+    #[test]
+    fn a_source_to_which_commands_come_back_is_one_all_the_same() {
+        let edge = |reads, feedback| EdgeRecord {
+            name: "e".into(),
+            peer: Some("x".into()),
+            reads,
+            feedback,
+        };
+        let is_source = |edges: &[EdgeRecord]| {
+            is_source(&StageRecord {
+                name: "a".into(),
+                domain: "p-a".into(),
+                uuid: Uuid::random().unwrap(),
+                digest: String::new(),
+                edges: edges.to_vec(),
+                restarts: 0,
+            })
+        };
+        assert!(is_source(&[edge(false, false), edge(true, true)]));
+        assert!(!is_source(&[edge(true, false), edge(true, true)]));
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub struct Wire {
     pub from: Option<usize>,
     /// Who reads.
     pub to: Option<usize>,
+    /// Whether it closes a circle on purpose.
+    #[serde(default)]
+    pub feedback: bool,
 }
 
 /// Sizes of files, in bytes; those that cannot be read have none.
@@ -70,6 +73,7 @@ pub fn plan(loaded: &Loaded, images: &Path, size: SizeOf<'_>) -> Plan {
         name: edge.name.value.clone(),
         from: place(&edge.from.value),
         to: place(&edge.to.value),
+        feedback: edge.feedback,
     });
     Plan {
         name: pipeline.name.value.clone(),
@@ -167,7 +171,7 @@ impl<'s> Told<'s> {
     }
 }
 
-/// Each edge of a stage: whom to wait for, and the ring.
+/// Each edge of a stage: whom to wait for, the ring, and whether it leads back.
 fn edges(pipeline: &Pipeline, stage: &Stage, told: &mut Told<'_>) {
     let own = End::Stage(stage.name.value.clone());
     for edge in &pipeline.edges {
@@ -192,10 +196,14 @@ fn peer(end: &End, edge: &Edge) -> String {
         End::Dom0 => "0",
         End::Stage(_) => "?",
     };
-    if edge.ring.value == stage::params::DEFAULT_RING {
-        return peer.to_owned();
+    let mut text = peer.to_owned();
+    if edge.ring.value != stage::params::DEFAULT_RING {
+        let _ = write!(text, ",ring={}", edge.ring.value);
     }
-    format!("{peer},ring={}", edge.ring.value)
+    if edge.feedback {
+        text.push_str(",feedback");
+    }
+    text
 }
 
 const KIB: u64 = 1 << 10;
@@ -304,6 +312,12 @@ to = "out"
 name = "log"
 from = "mid"
 to = "dom0"
+[[edge]]
+name = "again"
+from = "mid"
+to = "flow"
+ring = "1K"
+feedback = true
 "#;
 
     fn loaded() -> Loaded {
@@ -334,11 +348,11 @@ to = "dom0"
         let Plan { stages, wires, .. } = planned();
         assert_eq!(
             extra(&stages[0]),
-            "stage=flow out.flow=?,ring=65536 log=debug rate=max"
+            "stage=flow out.flow=?,ring=65536 in.again=?,ring=1024,feedback log=debug rate=max"
         );
         assert_eq!(
             extra(&stages[1]),
-            "stage=mid in.flow=?,ring=65536 out.alerts=? out.log=0 log=debug window=5s"
+            "stage=mid in.flow=?,ring=65536 out.alerts=? out.log=0 out.again=?,ring=1024,feedback log=debug window=5s"
         );
         assert_eq!(
             extra(&stages[2]),
@@ -347,8 +361,15 @@ to = "dom0"
         let ends: Vec<_> = wires.iter().map(|wire| (wire.from, wire.to)).collect();
         assert_eq!(
             ends,
-            [(Some(0), Some(1)), (Some(1), Some(2)), (Some(1), None)]
+            [
+                (Some(0), Some(1)),
+                (Some(1), Some(2)),
+                (Some(1), None),
+                (Some(1), Some(0))
+            ]
         );
+        let leads_back: Vec<_> = wires.iter().map(|wire| wire.feedback).collect();
+        assert_eq!(leads_back, [false, false, false, true]);
     }
 
     #[test]

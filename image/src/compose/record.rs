@@ -62,6 +62,9 @@ pub struct EdgeRecord {
     pub peer: Option<String>,
     /// Whether the stage reads from it.
     pub reads: bool,
+    /// Whether it closes a circle on purpose.
+    #[serde(default)]
+    pub feedback: bool,
 }
 
 /// How to undo a step. Undoing what was not done yet, or was undone already, does nothing.

@@ -352,6 +352,7 @@ pub(crate) mod tests {
             name: name.into(),
             from,
             to,
+            feedback: false,
         };
         let record = Record {
             generation: 3,

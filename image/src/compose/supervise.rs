@@ -206,6 +206,7 @@ mod tests {
                 name: "ab".into(),
                 from: Some(0),
                 to: Some(1),
+                feedback: false,
             }],
         }
     }

@@ -274,6 +274,7 @@ impl<'p> Change<'p> {
                             name: wire.name.clone(),
                             peer: name(peer),
                             reads,
+                            feedback: wire.feedback,
                         });
                     }
                 }

@@ -1,7 +1,6 @@
-//! Edges: the parameters `in.EDGE=PEER[,ring=SIZE][,stale=SPAN]` and `out.EDGE=PEER[,ring=SIZE]`.
+//! Edges: the parameters `in.EDGE=PEER[,ring=SIZE][,stale=SPAN][,feedback]` and `out.EDGE=PEER[,ring=SIZE][,feedback]`.
 
 use alloc::borrow::ToOwned;
-use alloc::format;
 use core::fmt;
 use core::time::Duration;
 
@@ -126,29 +125,30 @@ pub struct Edge {
     /// At an input: how long its writer may say nothing before the stage is `stale EDGE`; for ever if
     /// not given. A writer that is paused, or hangs, is seen by nothing else.
     pub stale: Option<Duration>,
+    /// Whether it carries something back to a stage before its writer. A reader does not wait for the end of such an edge, and
+    /// a writer for its room: so a circle of edges neither stands still nor keeps itself alive.
+    pub feedback: bool,
 }
 
 impl Edge {
-    pub(super) const EXPECTED: &'static str = "PEER[,ring=SIZE][,stale=SPAN]: PEER a domain id from 0 to 32751 or ?, SIZE from 1K to 1M, SPAN of an input alone, such as 30s";
+    pub(super) const EXPECTED: &'static str = "PEER[,ring=SIZE][,stale=SPAN][,feedback]: PEER a domain id from 0 to 32751 or ?, SIZE from 1K to 1M, SPAN of an input alone, such as 30s";
 
     pub(super) fn parse(direction: Direction, name: &str, value: &str) -> Result<Self, ParamError> {
-        let key = || format!("{direction}.{name}");
-        let Some(name) = EdgeName::new(name) else {
-            return Err(ParamProblem::EdgeName { key: key() }.into());
+        let mut key = direction.prefix().to_owned();
+        key.push_str(name);
+        let Some(edge_name) = EdgeName::new(name) else {
+            return Err(ParamProblem::EdgeName { key }.into());
         };
         let (peer, options) = Self::parse_value(value)
             .filter(|(_, options)| direction == Direction::In || options.stale.is_none())
-            .ok_or_else(|| ParamProblem::BadValue {
-                key: key(),
-                value: value.to_owned(),
-                expected: Self::EXPECTED.to_owned(),
-            })?;
+            .ok_or_else(|| ParamError::bad(&key, value, Self::EXPECTED))?;
         Ok(Self {
             direction,
-            name,
+            name: edge_name,
             peer,
             ring: options.ring.unwrap_or(DEFAULT_RING),
             stale: options.stale,
+            feedback: options.feedback,
         })
     }
 
@@ -163,6 +163,10 @@ impl Edge {
         };
         let mut options = Options::default();
         for word in words {
+            if word == "feedback" && !options.feedback {
+                options.feedback = true;
+                continue;
+            }
             let given_twice = match word.split_once('=')? {
                 ("ring", size) => options.ring.replace(ring(size)?).is_some(),
                 ("stale", span) => options.stale.replace(stale(span)?).is_some(),
@@ -181,6 +185,7 @@ impl Edge {
 pub(super) struct Options {
     ring: Option<u32>,
     stale: Option<Duration>,
+    feedback: bool,
 }
 
 /// A span in which something must come: no span is none.

@@ -1,11 +1,10 @@
 //! The kinds of values, and how each is read.
 
-use alloc::borrow::ToOwned;
-use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
 
 use super::Edge;
+use super::text::list;
 use crate::decimal;
 use crate::time::Timestamp;
 
@@ -26,11 +25,14 @@ pub enum Kind {
     Time,
     /// One of these words.
     Choice(&'static [&'static str]),
-    /// An edge: `PEER[,ring=SIZE]`, and for an input `[,stale=SPAN]`.
+    /// An edge: `PEER[,ring=SIZE][,feedback]`, and for an input `[,stale=SPAN]`.
     Edge,
     /// An address: `dhcp` or `A.B.C.D/N[,gw=A.B.C.D][,dns=A.B.C.D]`; read by the network.
     Network,
 }
+
+/// Whether a value is of a kind; the words are those of a choice.
+pub(crate) type Check = fn(&[&str], &str) -> bool;
 
 impl Kind {
     /// Its word in the ELF note; a choice is followed there by `:` and its words with `|` between.
@@ -63,34 +65,53 @@ impl Kind {
         all.into_iter().find(|kind| kind.word() == word)
     }
 
-    /// Whether `value` is of this kind.
-    pub(crate) fn accepts(&self, value: &str) -> bool {
+    /// Says whether a value is of this kind. Known when the image is built, so that an image has no code for the kinds that none
+    /// of its parameters is of.
+    pub(crate) const fn check(&self) -> Check {
         match self {
-            Self::Text => true,
-            Self::Integer => u64::from_param(value).is_some(),
-            Self::Number => f64::from_param(value).is_some(),
-            Self::Duration => Duration::from_param(value).is_some(),
-            Self::Size => Size::from_param(value).is_some(),
-            Self::Time => Timestamp::from_param(value).is_some(),
-            Self::Choice(words) => words.contains(&value),
-            Self::Edge => Edge::parse_value(value).is_some(),
-            Self::Network => !value.is_empty(),
+            Self::Text => |_, _| true,
+            Self::Integer => |_, value| u64::from_param(value).is_some(),
+            Self::Number => |_, value| f64::from_param(value).is_some(),
+            Self::Duration => |_, value| Duration::from_param(value).is_some(),
+            Self::Size => |_, value| Size::from_param(value).is_some(),
+            Self::Time => |_, value| Timestamp::from_param(value).is_some(),
+            Self::Choice(_) => |words, value| words.contains(&value),
+            Self::Edge => |_, value| Edge::parse_value(value).is_some(),
+            Self::Network => |_, value| !value.is_empty(),
+        }
+    }
+
+    /// The words of a choice.
+    pub(crate) const fn words(&self) -> &'static [&'static str] {
+        match self {
+            Self::Choice(words) => words,
+            _ => &[],
         }
     }
 
     /// What a value should be; completes "is not".
     pub(crate) fn expected(&self) -> String {
-        match self {
-            Self::Text => "text".to_owned(),
-            Self::Integer => u64::EXPECTED.to_owned(),
-            Self::Number => f64::EXPECTED.to_owned(),
-            Self::Duration => Duration::EXPECTED.to_owned(),
-            Self::Size => Size::EXPECTED.to_owned(),
-            Self::Time => Timestamp::EXPECTED.to_owned(),
-            Self::Choice(words) => format!("one of {}", words.join(", ")),
-            Self::Edge => Edge::EXPECTED.to_owned(),
-            Self::Network => "dhcp or A.B.C.D/N[,gw=A.B.C.D][,dns=A.B.C.D]".to_owned(),
+        let expected = match self {
+            Self::Text => "text",
+            Self::Integer => u64::EXPECTED,
+            Self::Number => f64::EXPECTED,
+            Self::Duration => Duration::EXPECTED,
+            Self::Size => Size::EXPECTED,
+            Self::Time => Timestamp::EXPECTED,
+            Self::Choice(_) => "",
+            Self::Edge => Edge::EXPECTED,
+            Self::Network => "dhcp or A.B.C.D/N[,gw=A.B.C.D][,dns=A.B.C.D]",
+        };
+        let mut words = String::new();
+        for word in self.words() {
+            list(&mut words, word);
         }
+        if words.is_empty() {
+            words.push_str(expected);
+        } else {
+            words.insert_str(0, "one of ");
+        }
+        words
     }
 }
 

@@ -27,7 +27,7 @@ pub use kind::{FromParam, Kind, Size};
 pub const COMMAND_LINE_LIMIT: usize = 1023;
 
 /// The description of one parameter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Parameter {
     /// Its key, or a family such as `name.COL`.
     pub name: &'static str,
@@ -39,6 +39,7 @@ pub struct Parameter {
     pub unit: &'static str,
     /// What it does, in one line.
     pub help: &'static str,
+    check: kind::Check,
 }
 
 impl Parameter {
@@ -55,6 +56,7 @@ impl Parameter {
             default,
             unit: "",
             help,
+            check: kind.check(),
         }
     }
 
@@ -102,13 +104,13 @@ pub const COMMON: &[Parameter] = &[
         "in.EDGE",
         Kind::Edge,
         "",
-        "input edge: PEER[,ring=SIZE][,stale=SPAN], PEER a domain id or ?",
+        "input edge: PEER[,ring=SIZE][,stale=SPAN][,feedback], PEER a domain id or ?",
     ),
     Parameter::new(
         "out.EDGE",
         Kind::Edge,
         "",
-        "output edge: PEER[,ring=SIZE], PEER a domain id or ?",
+        "output edge: PEER[,ring=SIZE][,feedback], PEER a domain id or ?",
     ),
 ];
 
@@ -175,14 +177,17 @@ impl<'a> Params<'a> {
 
     fn check(&self, key: &str, value: &str) -> Result<(), ParamError> {
         let Some(parameter) = self.declared.iter().find(|p| p.matches(key)) else {
-            let known: Vec<&str> = self.declared.iter().map(|p| p.name).collect();
+            let mut known = String::new();
+            for parameter in &self.declared {
+                text::list(&mut known, parameter.name);
+            }
             return Err(ParamProblem::Unknown {
                 key: key.to_owned(),
-                known: known.join(", "),
+                known,
             }
             .into());
         };
-        if parameter.kind.accepts(value) {
+        if (parameter.check)(parameter.kind.words(), value) {
             Ok(())
         } else {
             Err(ParamError::bad(key, value, &parameter.kind.expected()))

@@ -149,7 +149,7 @@ fn edges_are_read() {
 }
 
 #[test]
-fn an_input_may_say_how_long_silence_is_too_long() {
+fn an_input_may_say_how_long_silence_is_too_long_and_that_it_leads_back() {
     let text = "in.a=5,stale=30s in.b=?,stale=500ms,ring=1M in.c=?,ring=1M,stale=7d in.d=?";
     let inputs = parse(text).unwrap().edges(Direction::In).unwrap();
     let seen: Vec<_> = inputs.iter().map(|edge| (edge.stale, edge.ring)).collect();
@@ -163,6 +163,10 @@ fn an_input_may_say_how_long_silence_is_too_long() {
             (None, DEFAULT_RING),
         ]
     );
+    let feedback = parse("in.a=5,feedback in.b=?,feedback,stale=1s in.c=5").unwrap();
+    let inputs = feedback.edges(Direction::In).unwrap();
+    let seen: Vec<_> = inputs.iter().map(|edge| edge.feedback).collect();
+    assert_eq!(seen, [true, true, false]);
     // It is the reader who waits.
     let outputs = parse("out.a=5,stale=30s").unwrap().edges(Direction::Out);
     let error = outputs.unwrap_err();
@@ -184,6 +188,9 @@ fn wrong_edges_are_refused() {
         "5,x=1",
         "? ",
         "5,ring=4K,ring=4K",
+        "5,feedback,feedback",
+        "5,feedback=",
+        "feedback",
         "5,stale=",
         "5,stale=0",
         "5,stale=5",

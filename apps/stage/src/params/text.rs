@@ -1,8 +1,18 @@
 //! The grammar of the parameters' text.
 
 use alloc::borrow::ToOwned;
+use alloc::string::String;
 
 use super::{ParamError, ParamProblem};
+
+/// Appends a word to a list of them. Not inlined: one copy serves every list.
+#[inline(never)]
+pub(super) fn list(words: &mut String, word: &str) {
+    if !words.is_empty() {
+        words.push_str(", ");
+    }
+    words.push_str(word);
+}
 
 /// The pair that `text` begins with, and what follows it.
 pub(super) fn pair(text: &str) -> Result<(&str, &str, &str), ParamError> {

@@ -212,7 +212,8 @@ impl<'a, H: Host> Board<'a, H> {
             if edge.direction == Direction::Out
                 && let Some(queue) = queues.next()
             {
-                counters.readings = queue.readings();
+                counters.readings = queue.readings() + queue.shed();
+                counters.lost += queue.shed();
             }
             edges.push(NamedEdgeCounters {
                 direction: edge.direction,

@@ -75,7 +75,11 @@ impl<'a, S: Stage, H: Host> Input<'a, S, H> {
             }
         }
         board.set_link(self.index, Link::Ended);
-        Ok(Ended::Producer)
+        Ok(if self.edge.feedback {
+            Ended::Helper
+        } else {
+            Ended::Producer
+        })
     }
 
     async fn lost(&mut self) {
@@ -237,9 +241,11 @@ impl<S: Stage, H: Host> Delivery<'_, '_, S, H> {
         let board = self.board;
         let mut readings = pack.readings(board.host.wall_clock())?;
         let promised = readings.remaining();
-        let mut delivered = 0u64;
+        let (mut delivered, mut given) = (0u64, 0u64);
+        // Only a feedback edge is still read then; the function has said its last.
+        let finished = || board.phase() == Phase::Finishing;
         let outcome = loop {
-            board.room.until(|| board.has_room()).await;
+            board.room.until(|| board.has_room() || finished()).await;
             let seq_due = delivered == 0;
             let reading = match readings.next_reading() {
                 Ok(Some(reading)) => reading,
@@ -247,19 +253,23 @@ impl<S: Stage, H: Host> Delivery<'_, '_, S, H> {
                 Err(error) => break Err(error),
             };
             delivered += 1;
-            self.reading(&reading);
+            if !finished() {
+                given += 1;
+                self.reading(&reading);
+            }
             if seq_due && let Some(seq) = readings.seq() {
                 self.compare(seq);
             }
         };
-        self.call(|function, outputs| function.pack_ended(self.index, outputs));
-        *self.expected = self.expected.saturating_add(promised.max(delivered));
+        if !finished() {
+            self.call(|function, outputs| function.pack_ended(self.index, outputs));
+        }
+        let all = promised.max(delivered);
+        *self.expected = self.expected.saturating_add(all);
         board.count(self.index, |counters| {
             counters.packs += u64::from(delivered > 0);
-            counters.readings += delivered;
-            counters.lost = counters
-                .lost
-                .saturating_add(promised.saturating_sub(delivered));
+            counters.readings += given;
+            counters.lost = counters.lost.saturating_add(all - given);
         });
         outcome
     }

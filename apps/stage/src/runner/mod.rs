@@ -9,6 +9,10 @@
 //! finishes, each output is written out and marked with the end of stream, and its reader has
 //! [`DRAIN_PATIENCE`] from its last progress to consume the ring. What it leaves is counted as lost.
 //!
+//! A feedback edge closes a circle of edges, and so may hold up neither end of it: the reader does not wait for its end, and counts
+//! what comes after its own as lost; the writer does not wait for its room. What finds a whole pack waiting there is lost
+//! and counted, the newest first, so that the way forward is never stopped by the way back.
+//!
 //! A function whose results leave by another way than edges has a [`Companion`]: a task that carries
 //! them, over a [`Net`] perhaps.
 
@@ -42,7 +46,7 @@ pub const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The length of an edge's buffers: a quarter of its ring, so that small domains have small buffers,
 /// within reason.
-fn buffer_size(edge: &Edge) -> usize {
+pub(crate) fn buffer_size(edge: &Edge) -> usize {
     (edge.ring as usize / 4).clamp(512, 16 << 10)
 }
 

@@ -63,10 +63,10 @@ impl<'a, H: Host> Output<'a, H> {
         let board = self.board;
         let mut connections = 0u64;
         loop {
-            // One that never had a reader waits for it even when all is emitted; the word to stop,
-            // or a reader that went away at the end, leaves nothing to wait for.
-            let hopeless =
-                || board.is_stopped() || connections > 0 && board.phase() == Phase::Finishing;
+            // One that never had a reader waits for it even when all is emitted; the word to stop, or a reader that went
+            // away at the end, leaves nothing to wait for. The reader of a feedback edge may end before its writer.
+            let waits = connections == 0 && !self.edge.feedback;
+            let hopeless = || board.is_stopped() || !waits && board.phase() == Phase::Finishing;
             let give_up = board.changed.until(hopeless);
             let Some(writer) = first(pin!(board.host.open_output(self.edge)), pin!(give_up)).await
             else {

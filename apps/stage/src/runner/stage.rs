@@ -56,9 +56,9 @@ async fn start<S: Stage, H: Host, C: Companion<S>>(
 ) -> Result<Counters, RunError> {
     let function = RefCell::new(plan.build::<S>()?);
     let edges: Vec<Edge> = [plan.inputs.as_slice(), plan.outputs.as_slice()].concat();
-    let outputs = Outputs::new(plan.outputs.iter().map(super::buffer_size));
+    let outputs = Outputs::of_edges(&plan.outputs);
     let board = Board::new(host, &edges, outputs);
-    let outcome = work(&board, &function, plan.inputs.len(), companion).await;
+    let outcome = work(&board, &function, &plan.inputs, companion).await;
     let counters = board.counters(&|text: &mut String| function.borrow().own_counters(text));
     host.publish(&counters);
     outcome.map(|()| counters)
@@ -77,11 +77,14 @@ pub(super) enum Ended {
 async fn work<'a, S: Stage, H: Host, C: Companion<S> + 'a>(
     board: &'a Board<'a, H>,
     function: &'a RefCell<S>,
-    inputs: usize,
+    inputs: &[Edge],
     companion: C,
 ) -> Result<(), RunError> {
     let mut tasks: Join<'a, Result<Ended, OpenError>> = Join::new();
     let output_count = board.outputs.borrow().edges.len();
+    // A feedback edge may end after the stage, whose own end it waits for.
+    let forward = inputs.iter().filter(|edge| !edge.feedback).count();
+    let inputs = inputs.len();
     // A function that takes no edges of a direction has no code for them in its image.
     if const { takes(S::EDGES, Direction::In) } {
         for index in 0..inputs {
@@ -106,7 +109,7 @@ async fn work<'a, S: Stage, H: Host, C: Companion<S> + 'a>(
     tasks.push(async move {
         source::run(board, function).await;
         // A function with inputs ends with them, and one whose companion is its source with that.
-        Ok(if inputs == 0 && !C::IS_SOURCE {
+        Ok(if forward == 0 && !C::IS_SOURCE {
             Ended::Producer
         } else {
             Ended::Helper
@@ -126,7 +129,7 @@ async fn work<'a, S: Stage, H: Host, C: Companion<S> + 'a>(
         board.publish_changes(own).await;
         Ok(Ended::Helper)
     });
-    let mut producers = inputs.max(1);
+    let mut producers = forward.max(1);
     let mut consumers = output_count + 1 + usize::from(C::PRESENT && !C::IS_SOURCE);
     while consumers > 0 {
         match tasks.next().await.transpose()? {

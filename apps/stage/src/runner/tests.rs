@@ -1,3 +1,5 @@
+mod feedback;
+
 use super::*;
 use crate::counters::{Counters, EdgeCounters};
 use crate::function::{DropCause, Next, Outputs, Setup, Verdict};

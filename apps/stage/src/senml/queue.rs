@@ -32,8 +32,11 @@ pub struct PackQueue {
     bytes: Vec<u8>,
     sealed: Vec<Sealed>,
     open: Option<Open>,
-    /// Readings pushed so far.
+    /// Readings pushed so far, less those shed.
     seq: u64,
+    /// Whether nobody waits until there is room again.
+    sheds: bool,
+    shed: u64,
 }
 
 /// The pack that is being filled.
@@ -57,7 +60,19 @@ impl PackQueue {
             sealed: Vec::with_capacity(4),
             open: None,
             seq: 0,
+            sheds: false,
+            shed: 0,
         }
+    }
+
+    /// Whether the queue is to say that it is never full. It leaves out and counts what is pushed while a whole pack waits.
+    pub fn never_full(&mut self, sheds: bool) {
+        self.sheds = sheds;
+    }
+
+    /// Readings left out so far.
+    pub fn shed(&self) -> u64 {
+        self.shed
     }
 
     /// Adds a reading, to the open pack or to a new one. On an error it is as if not tried.
@@ -67,6 +82,10 @@ impl PackQueue {
         }
         if reading.time.nanos() < ABSOLUTE_FROM_NANOS {
             return Err(EncodeError::Time);
+        }
+        if self.sheds && !self.sealed.is_empty() {
+            self.shed += 1;
+            return Ok(());
         }
         if let Some(mut open) = self.open.take() {
             let end = self.bytes.len();
@@ -137,7 +156,7 @@ impl PackQueue {
 
     /// Whether a whole pack waits to be taken.
     pub fn is_full(&self) -> bool {
-        !self.sealed.is_empty()
+        !self.sheds && !self.sealed.is_empty()
     }
 
     /// Whether there is nothing to take.
@@ -145,7 +164,7 @@ impl PackQueue {
         self.bytes.is_empty()
     }
 
-    /// Readings pushed so far, those already taken included.
+    /// Readings pushed so far, those already taken included and those left out not.
     pub fn readings(&self) -> u64 {
         self.seq
     }

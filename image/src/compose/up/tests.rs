@@ -28,6 +28,7 @@ fn chain(told: &str) -> Plan {
         name: name.into(),
         from,
         to,
+        feedback: false,
     };
     Plan {
         name: "p".into(),
