@@ -32,6 +32,17 @@ impl<S: Stage> Bench<S> {
     pub fn reading(&mut self, reading: &Reading<'_>) -> Verdict {
         self.function.reading(0, reading, &mut self.out)
     }
+
+    pub fn finish(&mut self) {
+        self.function.finish(&mut self.out);
+    }
+
+    /// What the function counts beside the stage's counters.
+    pub fn own(&self) -> String {
+        let mut text = String::new();
+        self.function.own_counters(&mut text);
+        text
+    }
 }
 
 fn made<S: Stage>(command: &str) -> Result<S, String> {
@@ -42,6 +53,14 @@ fn made<S: Stage>(command: &str) -> Result<S, String> {
 /// A number of the first second of 2026.
 pub fn number(name: &str, value: f64) -> Reading<'_> {
     Reading::number(name, Timestamp::from_seconds(1_767_225_600).unwrap(), value)
+}
+
+/// A command of the same time.
+pub fn command(name: &str, open: bool) -> Reading<'_> {
+    Reading {
+        value: Value::Boolean(open),
+        ..number(name, 0.0)
+    }
 }
 
 /// The numbers on the first output, since it was last looked at.
@@ -60,7 +79,25 @@ pub fn booleans(out: &mut Outputs) -> Vec<(String, bool)> {
     })
 }
 
+/// The numbers and truth values on the first output, with their times.
+pub fn records(out: &mut Outputs) -> Vec<(String, Timestamp, Value<'static>)> {
+    all(out, |reading| {
+        let value = match reading.value {
+            Value::Number(value) => Value::Number(value),
+            Value::Boolean(value) => Value::Boolean(value),
+            other => panic!("{other:?}"),
+        };
+        (reading.name.to_string(), reading.time, value)
+    })
+}
+
 fn taken<T>(out: &mut Outputs, read: impl Fn(Value<'_>) -> T) -> Vec<(String, T)> {
+    all(out, |reading| {
+        (reading.name.to_string(), read(reading.value))
+    })
+}
+
+fn all<T>(out: &mut Outputs, read: impl Fn(&Reading<'_>) -> T) -> Vec<T> {
     let Some(queue) = out.queue_mut(0) else {
         return Vec::new();
     };
@@ -77,7 +114,7 @@ fn taken<T>(out: &mut Outputs, read: impl Fn(Value<'_>) -> T) -> Vec<(String, T)
         while let Item::Pack(pack) = decoder.next_item().unwrap() {
             let mut readings = pack.readings(Timestamp::default()).unwrap();
             while let Some(reading) = readings.next_reading().unwrap() {
-                all.push((reading.name.to_string(), read(reading.value)));
+                all.push(read(&reading));
             }
         }
     }

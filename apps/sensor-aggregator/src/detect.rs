@@ -1,21 +1,21 @@
 //! `detect`: raises an alert when a series leaves what is usual, and clears it when it is back, once each.
 //!
 //! Two ways to say what is usual: fixed limits (`above.SERIES`, `below.SERIES`) with a hysteresis, or as many standard deviations
-//! from a moving mean as `sigmas` says (EWMA mean and variance, weight `alpha`), judged after `warm-up` readings. What is unusual does
+//! from a moving mean as `sigmas` or `sigmas.SERIES` says (EWMA mean and variance, weight `alpha`), judged after `warm-up` readings. What is unusual does
 //! not move the mean while its alert stands, so that a long anomaly does not become the usual.
 //!
 //! An alert is a record `SERIES:alert` with a truth value and the time of the reading that brought it about: true when it is
-//! raised, false when it is cleared.
+//! raised, false when it is cleared. With `emit=all` every reading is handed on before what it brings about.
 
+use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use stage::params::{Count, ParamError};
-use stage::senml::{MAX_NAME, is_name};
-use stage::{DropCause, EdgeKind, Kind, Outputs, Parameter, Params, Reading, Setup, SetupError};
+use stage::senml::MAX_NAME;
+use stage::{DropCause, EdgeKind, Kind, Outputs, Parameter, Reading, Setup, SetupError};
 use stage::{Stage, Value, Verdict};
 
-use crate::series::PerSeries;
+use crate::series::{PerSeries, Rules, bad, set_number};
 
 /// What the names of alerts end with.
 pub const SUFFIX: &str = ":alert";
@@ -23,12 +23,12 @@ pub const SUFFIX: &str = ":alert";
 /// The detector.
 #[derive(Debug)]
 pub struct Detect {
-    limits: Vec<(String, Limits)>,
+    limits: Rules<Limits>,
     hysteresis: f64,
-    /// How far from the mean is unusual; none where only limits count.
-    sigmas: Option<f64>,
     alpha: f64,
     warm_up: u64,
+    /// Whether readings are handed on among the alerts.
+    emits_all: bool,
     series: PerSeries<State>,
     /// Where the name of an alert is put together.
     name: String,
@@ -38,11 +38,14 @@ pub struct Detect {
 struct Limits {
     above: f64,
     below: f64,
+    /// How many standard deviations from the mean are unusual; infinite where only limits count.
+    sigmas: f64,
 }
 
 const NONE: Limits = Limits {
     above: f64::INFINITY,
     below: f64::NEG_INFINITY,
+    sigmas: f64::INFINITY,
 };
 
 /// What is known of a series.
@@ -82,6 +85,7 @@ impl Stage for Detect {
             "",
             "an alert when a value is so many standard deviations from the moving mean",
         ),
+        Parameter::new("sigmas.SERIES", Kind::Number, "", "the same for one series"),
         Parameter::new(
             "alpha",
             Kind::Number,
@@ -94,51 +98,65 @@ impl Stage for Detect {
             "30",
             "readings of a series before its moving mean counts",
         ),
+        Parameter::new(
+            "emit",
+            Kind::Choice(&["alerts", "all"]),
+            "alerts",
+            "alerts alone, or every reading with them",
+        ),
     ];
     const EDGES: &'static [EdgeKind] = &[
         EdgeKind::inputs(Count::AtLeastOne, "readings"),
-        EdgeKind::outputs(Count::AtLeastOne, "alerts"),
+        EdgeKind::outputs(Count::AtLeastOne, "alerts, and readings if asked for"),
     ];
 
     fn new(setup: &Setup<'_>) -> Result<Self, SetupError> {
         let params = setup.params;
         let positive = |key: &str, value: f64, most: f64| {
             let fits = value > 0.0 && value <= most;
-            let given = params.text(key).unwrap_or_default();
             if fits {
                 Ok(value)
             } else {
-                Err(ParamError::bad(key, given, "above 0 and not too large"))
+                Err(bad(params, key, "above 0 and not too large"))
             }
         };
         let hysteresis: f64 = params.require("hysteresis")?;
         if hysteresis < 0.0 {
-            return Err(ParamError::bad(
-                "hysteresis",
-                params.text("hysteresis").unwrap_or_default(),
-                "at least 0",
-            )
-            .into());
+            return Err(bad(params, "hysteresis", "at least 0").into());
         }
-        let sigmas = params
-            .get("sigmas")?
-            .map(|sigmas| positive("sigmas", sigmas, f64::MAX))
-            .transpose()?;
-        let limits = limits(params)?;
-        if limits.is_empty() && sigmas.is_none() {
+        let sigmas = match params.get("sigmas")? {
+            Some(sigmas) => positive("sigmas", sigmas, f64::MAX)?,
+            None => NONE.sigmas,
+        };
+        let mut limits = Rules::new(Limits { sigmas, ..NONE });
+        limits.read(params, "above.", |limits, text| {
+            set_number(&mut limits.above, text);
+        })?;
+        limits.read(params, "below.", |limits, text| {
+            set_number(&mut limits.below, text);
+        })?;
+        limits.read(params, "sigmas.", |limits, text| {
+            set_number(&mut limits.sigmas, text);
+        })?;
+        for (series, limits) in &limits.named {
+            if limits.sigmas <= 0.0 {
+                positive(&format!("sigmas.{series}"), limits.sigmas, f64::MAX)?;
+            }
+        }
+        if limits.named.is_empty() && sigmas == NONE.sigmas {
             return Err(ParamError::bad(
                 "sigmas",
                 "",
-                "possible without above.SERIES or below.SERIES; give one of the three",
+                "possible without above.SERIES, below.SERIES or sigmas.SERIES; give one of the four",
             )
             .into());
         }
         Ok(Self {
             limits,
             hysteresis,
-            sigmas,
             alpha: positive("alpha", params.require("alpha")?, 1.0)?,
             warm_up: params.require("warm-up")?,
+            emits_all: params.text("emit") == Some("all"),
             series: PerSeries::default(),
             name: String::new(),
         })
@@ -154,27 +172,27 @@ impl Stage for Detect {
         if reading.name.len() + SUFFIX.len() > MAX_NAME {
             return Verdict::Dropped(DropCause::Unsendable);
         }
-        let limits = self
-            .limits
-            .iter()
-            .find(|(series, _)| series == reading.name)
-            .map_or(NONE, |(_, limits)| *limits);
-        let (sigmas, warm_up, alpha, hysteresis) =
-            (self.sigmas, self.warm_up, self.alpha, self.hysteresis);
+        let limits = self.limits.of(reading.name);
+        let (warm_up, alpha, hysteresis) = (self.warm_up, self.alpha, self.hysteresis);
         let state = match self.series.of(reading.name, State::default) {
             Ok(state) => state,
             Err(cause) => return Verdict::Dropped(cause),
         };
         let before = state.raised;
         state.raised = limits.broken_by(value, before, hysteresis)
-            || sigmas.is_some_and(|sigmas| state.is_far(value, sigmas, warm_up));
+            || state.is_far(value, limits.sigmas, warm_up);
         if !state.raised {
             state.learn(value, alpha);
         }
-        if state.raised == before {
-            return Verdict::Used;
-        }
         let raised = state.raised;
+        let verdict = if self.emits_all {
+            out.emit(reading)
+        } else {
+            Verdict::Used
+        };
+        if raised == before {
+            return verdict;
+        }
         self.name.clear();
         self.name.push_str(reading.name);
         self.name.push_str(SUFFIX);
@@ -200,7 +218,9 @@ impl State {
     /// other value is far.
     fn is_far(&self, value: f64, sigmas: f64, warm_up: u64) -> bool {
         let distance = value - self.mean;
-        self.readings >= warm_up && distance * distance > sigmas * sigmas * self.variance
+        self.readings >= warm_up
+            && sigmas.is_finite()
+            && distance * distance > sigmas * sigmas * self.variance
     }
 
     /// The exponentially weighted mean and variance (West 1979, for a constant weight).
@@ -216,37 +236,12 @@ impl State {
     }
 }
 
-/// What the keys of a part begin with, and which it is.
-type Part = (&'static str, fn(&mut Limits) -> &mut f64);
-
-fn limits(params: &Params<'_>) -> Result<Vec<(String, Limits)>, ParamError> {
-    let mut limits: Vec<(String, Limits)> = Vec::new();
-    let parts: [Part; 2] = [
-        ("above.", |limits| &mut limits.above),
-        ("below.", |limits| &mut limits.below),
-    ];
-    for (prefix, part) in parts {
-        for (series, value) in params.family_of::<f64>(prefix)? {
-            if !is_name(series) {
-                return Err(ParamError::bad(prefix, series, "the name of a series"));
-            }
-            let known = limits.iter().position(|(known, _)| known == series);
-            let index = known.unwrap_or(limits.len());
-            if known.is_none() {
-                limits.push((series.into(), NONE));
-            }
-            *part(&mut limits[index].1) = value;
-        }
-    }
-    Ok(limits)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::bench::{Bench, booleans, number};
     use proptest::prelude::*;
-    use std::format;
+    use std::vec::Vec;
 
     fn alerts(command: &str, values: &[f64]) -> Vec<bool> {
         let mut bench = Bench::<Detect>::new(command, 1);
@@ -287,6 +282,10 @@ mod tests {
             [],
             "not yet warm"
         );
+        assert_eq!(alerts("sigmas.s=5", &values), [true, false]);
+        assert_eq!(alerts("sigmas.s=5e9 sigmas=5", &values), []);
+        assert_eq!(alerts("above.s=1e9 sigmas=5", &values), [true, false]);
+        assert_eq!(alerts("sigmas.t=5", &values), [], "of another series");
     }
 
     #[test]
@@ -297,6 +296,29 @@ mod tests {
         let long = "n".repeat(MAX_NAME - 2);
         let verdict = bench.reading(&number(&long, 1.0));
         assert_eq!(verdict, Verdict::Dropped(DropCause::Unsendable));
+    }
+
+    #[test]
+    fn readings_are_handed_on_before_their_alerts_if_asked_for() {
+        let mut bench = Bench::<Detect>::new("above.s=5 emit=all", 1);
+        for value in [1.0, 6.0, 7.0, 2.0] {
+            assert_eq!(bench.reading(&number("s", value)), Verdict::Used);
+        }
+        let told: Vec<String> = crate::bench::records(&mut bench.out)
+            .into_iter()
+            .map(|(name, _, value)| format!("{name} {value:?}"))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "s Number(1.0)",
+                "s Number(6.0)",
+                "s:alert Boolean(true)",
+                "s Number(7.0)",
+                "s Number(2.0)",
+                "s:alert Boolean(false)"
+            ]
+        );
     }
 
     #[test]
@@ -315,6 +337,8 @@ mod tests {
         for (command, key) in [
             ("", "sigmas"),
             ("sigmas=0", "sigmas"),
+            ("sigmas.s=-1", "sigmas.s"),
+            ("sigmas.-=1", "sigmas."),
             ("above.s=1 alpha=1.1", "alpha"),
             ("above.s=1 hysteresis=-1", "hysteresis"),
         ] {

@@ -7,14 +7,13 @@
 
 use alloc::collections::VecDeque;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use stage::params::{Count, ParamError};
 use stage::{DropCause, EdgeKind, Kind, Outputs, Parameter, Params, Reading, Setup, SetupError};
 use stage::{Stage, Value, Verdict};
 
-use crate::series::PerSeries;
+use crate::series::{PerSeries, Rules, bad, set_number};
 
 /// The most values that are smoothed together.
 const MOST: u64 = 256;
@@ -22,7 +21,7 @@ const MOST: u64 = 256;
 /// The filter.
 #[derive(Debug)]
 pub struct Filter {
-    rules: Vec<(String, Rule)>,
+    rules: Rules<Rule>,
     median: usize,
     mean: usize,
     dead_band: f64,
@@ -129,11 +128,7 @@ impl Stage for Filter {
         let Value::Number(raw) = reading.value else {
             return Verdict::Dropped(DropCause::WrongType);
         };
-        let rule = self
-            .rules
-            .iter()
-            .find(|(series, _)| series == reading.name)
-            .map_or(ANY, |(_, rule)| *rule);
+        let rule = self.rules.of(reading.name);
         let value = raw * rule.scale + rule.offset;
         if !value.is_finite() {
             return Verdict::Dropped(DropCause::NotFinite);
@@ -194,32 +189,17 @@ fn count(params: &Params<'_>, key: &str) -> Result<usize, ParamError> {
     }
 }
 
-fn bad(params: &Params<'_>, key: &str, expected: &str) -> ParamError {
-    ParamError::bad(key, params.text(key).unwrap_or_default(), expected)
-}
-
-/// What the keys of a part begin with, and which it is.
-type Part = (&'static str, fn(&mut Rule) -> &mut f64);
-
-fn rules(params: &Params<'_>) -> Result<Vec<(String, Rule)>, ParamError> {
-    let mut rules: Vec<(String, Rule)> = Vec::new();
-    let parts: [Part; 4] = [
-        ("scale.", |rule| &mut rule.scale),
-        ("offset.", |rule| &mut rule.offset),
-        ("min.", |rule| &mut rule.min),
-        ("max.", |rule| &mut rule.max),
-    ];
-    for (prefix, part) in parts {
-        for (series, value) in params.family_of::<f64>(prefix)? {
-            let known = rules.iter().position(|(known, _)| known == series);
-            let index = known.unwrap_or(rules.len());
-            if known.is_none() {
-                rules.push((series.into(), ANY));
-            }
-            *part(&mut rules[index].1) = value;
-        }
-    }
-    match rules.iter().find(|(_, rule)| rule.min > rule.max) {
+fn rules(params: &Params<'_>) -> Result<Rules<Rule>, ParamError> {
+    let mut rules = Rules::new(ANY);
+    rules.read(params, "scale.", |rule, text| {
+        set_number(&mut rule.scale, text)
+    })?;
+    rules.read(params, "offset.", |rule, text| {
+        set_number(&mut rule.offset, text)
+    })?;
+    rules.read(params, "min.", |rule, text| set_number(&mut rule.min, text))?;
+    rules.read(params, "max.", |rule, text| set_number(&mut rule.max, text))?;
+    match rules.named.iter().find(|(_, rule)| rule.min > rule.max) {
         Some((series, _)) => Err(bad(
             params,
             &format!("max.{series}"),

@@ -4,6 +4,7 @@
 //! * [`Aggregator`] condenses readings into windows of event time;
 //! * [`Filter`] calibrates, bounds and smooths readings;
 //! * [`Detect`] raises an alert when a series leaves what is usual;
+//! * [`Actuate`] turns alerts into commands, which a simulated [`Valve`] obeys;
 //! * [`Log`] prints readings on its console;
 //! * [`csv`]: rows of a CSV file, read where they stand.
 //!
@@ -15,6 +16,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod actuate;
 pub mod aggregator;
 pub mod csv;
 pub mod detect;
@@ -22,14 +24,17 @@ pub mod filter;
 pub mod log;
 pub mod sensor;
 pub mod series;
+pub mod valve;
 
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod pipeline;
 
+pub use actuate::Actuate;
 pub use aggregator::Aggregator;
 pub use detect::Detect;
 pub use filter::Filter;
 pub use log::Log;
 pub use sensor::Sensor;
+pub use valve::Valve;
