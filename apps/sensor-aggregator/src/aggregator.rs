@@ -1,4 +1,4 @@
-//! `aggregator`: condenses readings into tumbling windows of event time.
+//! `aggregator`: condenses readings into windows of event time, which tumble or, with `hop`, slide.
 //!
 //! Windows, watermarks, what is late, flagged and missing: see [`stage::window`]. Series are told
 //! apart by name alone, whichever edge they come from.
@@ -16,86 +16,96 @@
 //! | `SERIES:stddev_pop` | of the series | standard deviation of the population |
 //! | `SERIES:missing` | `count` | readings that did not come |
 //! | `SERIES:flagged` | `count` | readings not finite or out of range, not in the figures |
+//! | `SERIES:p50` … | of the series | percentiles, as `percentiles=50,99.9` asks for them; see [`stage::window::Digest`] |
 //!
-//! The four figures are left out where `count` is 0, `missing` while the spacing is not known.
+//! The figures are left out where `count` is 0, `missing` while the spacing is not known.
 //!
 //! In the stage's counters a flagged reading is *dropped* (`nan`, `range`), as is one that is late
 //! (`late`), of another type or unit than its series (`type`), of a series beyond the first
-//! [`MAX_SERIES`] (`series`), or of a name too long for the suffixes (`unsendable`).
+//! [`MAX_SERIES`](crate::series::MAX_SERIES) (`series`), or of a name too long for the suffixes (`unsendable`).
 
 use alloc::borrow::ToOwned;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use stage::decimal::Shortest;
-use stage::params::{Count, ParamError};
-use stage::senml::{ABSOLUTE_FROM, MAX_NAME, is_name};
-use stage::window::{Sample, Series, Summary, Tumbling};
+use stage::params::{Count, FromParam, ParamError};
+use stage::senml::{ABSOLUTE_FROM, MAX_NAME};
+use stage::window::{Percentile, Sample, Series, Summary, WindowError, Windows};
 use stage::{DropCause, EdgeKind, Kind, Outputs, Parameter, Params, Reading, Setup, SetupError};
 use stage::{Stage, Value, Verdict};
 
-/// The most series that are kept; each costs memory, and a peer chooses the names.
-pub const MAX_SERIES: usize = 1024;
+use crate::series::{PerSeries, Rules, bad, set_number};
 
-/// What the names of results end with, in the order in which they are emitted.
-pub const SUFFIXES: [&str; 7] = [
-    ":count",
-    ":mean",
-    ":min",
-    ":max",
-    ":stddev_pop",
-    ":missing",
-    ":flagged",
-];
+/// What the names of results end with, in the order in which they are emitted; percentiles follow.
+const SUFFIXES: &str = ":count:mean:min:max:stddev_pop:missing:flagged";
+
+/// How many of them there are.
+const FIGURES: usize = 7;
 
 /// The longest of [`SUFFIXES`], in bytes.
 const LONGEST_SUFFIX: usize = 11;
 
+/// The most percentiles.
+const MAX_PERCENTILES: usize = 8;
+
 /// The aggregator.
 #[derive(Debug)]
 pub struct Aggregator {
-    windows: Tumbling,
-    every: Option<Duration>,
-    every_of: Vec<(String, Duration)>,
-    ranges: Vec<Range>,
-    on_console: bool,
-    /// In order of their names.
-    series: Vec<Entry>,
-    /// The series of the last reading; the next is most often of the same or the one after.
-    recent: usize,
-    /// Where the names of results are put together.
-    names: String,
+    windows: Windows,
+    rules: Rules<Rule>,
+    report: Report,
+    series: PerSeries<Entry>,
 }
 
-/// What `min.SERIES` and `max.SERIES` allow.
-#[derive(Debug, Clone)]
-struct Range {
-    series: String,
+/// What is expected of a series.
+#[derive(Debug, Clone, Copy)]
+struct Rule {
     min: f64,
     max: f64,
+    every: Option<Duration>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    name: String,
     unit: String,
-    min: f64,
-    max: f64,
-    every: Option<Duration>,
+    rule: Rule,
     series: Series,
+}
+
+/// How the figures of a window are told.
+#[derive(Debug)]
+struct Report {
+    on_console: bool,
+    percentiles: Vec<Percentile>,
+    /// [`SUFFIXES`] and those of the percentiles.
+    suffixes: String,
+    /// Where the names of results are put together.
+    names: String,
 }
 
 impl Stage for Aggregator {
     const NAME: &'static str = "aggregator";
-    const ABOUT: &'static str = "condenses readings into tumbling windows of event time";
+    const ABOUT: &'static str = "condenses readings into windows of event time";
     const PARAMETERS: &'static [Parameter] = &[
         Parameter::new(
             "window",
             Kind::Duration,
             "24h",
             "length of a window: divides 24h, or whole days; aligned to midnight UTC",
+        ),
+        Parameter::new(
+            "hop",
+            Kind::Duration,
+            "",
+            "from a window's start to the next one's; less than the window lets them slide",
+        ),
+        Parameter::new(
+            "percentiles",
+            Kind::Text,
+            "",
+            "more figures: 50,90,99.9 for the values that so many % are not above",
         ),
         Parameter::new(
             "lateness",
@@ -142,26 +152,19 @@ impl Stage for Aggregator {
     fn new(setup: &Setup<'_>) -> Result<Self, SetupError> {
         let params = setup.params;
         let on_console = params.text("results") == Some("console");
-        match (on_console, setup.outputs.is_empty()) {
-            (true, false) => {
-                let expected = "possible together with out.EDGE; give one";
-                return Err(ParamError::bad("results", "console", expected).into());
-            }
-            (false, true) => {
-                let expected = "possible without out.EDGE; give one, or results=console";
-                return Err(ParamError::bad("results", "edge", expected).into());
-            }
-            _ => {}
+        if on_console != setup.outputs.is_empty() {
+            let expected = if on_console {
+                "possible together with out.EDGE; give one"
+            } else {
+                "possible without out.EDGE; give one, or results=console"
+            };
+            return Err(bad(params, "results", expected).into());
         }
         Ok(Self {
             windows: windows(params)?,
-            every: spacing(params.get("every")?, "every")?,
-            every_of: spacings(params)?,
-            ranges: ranges(params)?,
-            on_console,
-            series: Vec::new(),
-            recent: 0,
-            names: String::new(),
+            rules: rules(params)?,
+            report: Report::new(params, on_console)?,
+            series: PerSeries::default(),
         })
     }
 
@@ -169,96 +172,45 @@ impl Stage for Aggregator {
         let Value::Number(value) = reading.value else {
             return Verdict::Dropped(DropCause::WrongType);
         };
-        let index = match self.find(reading) {
-            Ok(index) => index,
+        if self.windows.start_of(reading.time).seconds() < ABSOLUTE_FROM
+            || reading.name.len() + LONGEST_SUFFIX > MAX_NAME
+        {
+            return Verdict::Dropped(DropCause::Unsendable);
+        }
+        let rules = &self.rules;
+        let entry = self.series.of(reading.name, || Entry {
+            unit: reading.unit.to_owned(),
+            rule: rules.of(reading.name),
+            series: Series::new(),
+        });
+        let entry = match entry {
+            Ok(entry) if entry.unit == reading.unit => entry,
+            Ok(_) => return Verdict::Dropped(DropCause::WrongType),
             Err(cause) => return Verdict::Dropped(cause),
         };
-        let Some(entry) = self.series.get_mut(index) else {
-            return Verdict::Dropped(DropCause::TooManySeries);
-        };
-        if entry.unit != reading.unit {
-            return Verdict::Dropped(DropCause::WrongType);
-        }
-        let (sample, verdict) = entry.judge(value);
-        if entry
-            .series
-            .add(&self.windows, reading.time, sample)
-            .is_err()
-        {
+        let (sample, verdict) = entry.rule.judge(value);
+        let added = entry.series.add(&self.windows, reading.time, sample);
+        if added.is_err() {
             return Verdict::Dropped(DropCause::Late);
         }
-        while let Some(summary) = entry.series.close_next(&self.windows, entry.every) {
-            report(entry, &summary, &mut self.names, self.on_console, out);
+        let every = entry.rule.every;
+        while let Some(summary) = entry.series.close_next(&self.windows, every) {
+            self.report.tell(reading.name, &entry.unit, &summary, out);
         }
         verdict
     }
 
     fn finish(&mut self, out: &mut Outputs) {
-        for entry in &mut self.series {
-            while let Some(summary) = entry.series.close_first(&self.windows, entry.every) {
-                report(entry, &summary, &mut self.names, self.on_console, out);
+        for (name, entry) in self.series.iter_mut() {
+            let every = entry.rule.every;
+            while let Some(summary) = entry.series.close_first(&self.windows, every) {
+                self.report.tell(name, &entry.unit, &summary, out);
             }
         }
     }
 }
 
-impl Aggregator {
-    /// The series of a reading, a new one if need be.
-    fn find(&mut self, reading: &Reading<'_>) -> Result<usize, DropCause> {
-        if self.windows.start_of(reading.time).seconds() < ABSOLUTE_FROM {
-            return Err(DropCause::Unsendable);
-        }
-        for index in [self.recent, self.recent + 1] {
-            if self
-                .series
-                .get(index)
-                .is_some_and(|entry| entry.name == reading.name)
-            {
-                self.recent = index;
-                return Ok(index);
-            }
-        }
-        let place = self
-            .series
-            .binary_search_by(|entry| entry.name.as_str().cmp(reading.name));
-        self.recent = match place {
-            Ok(index) => index,
-            Err(index) => {
-                let entry = self.admit(reading)?;
-                self.series.insert(index, entry);
-                index
-            }
-        };
-        Ok(self.recent)
-    }
-
-    fn admit(&self, reading: &Reading<'_>) -> Result<Entry, DropCause> {
-        if reading.name.len() + LONGEST_SUFFIX > MAX_NAME {
-            return Err(DropCause::Unsendable);
-        }
-        if self.series.len() >= MAX_SERIES {
-            return Err(DropCause::TooManySeries);
-        }
-        let range = self
-            .ranges
-            .iter()
-            .find(|range| range.series == reading.name);
-        let every = self
-            .every_of
-            .iter()
-            .find(|(series, _)| series == reading.name);
-        Ok(Entry {
-            name: reading.name.to_owned(),
-            unit: reading.unit.to_owned(),
-            min: range.map_or(f64::NEG_INFINITY, |range| range.min),
-            max: range.map_or(f64::INFINITY, |range| range.max),
-            every: every.map(|(_, every)| *every).or(self.every),
-            series: Series::new(),
-        })
-    }
-}
-
-impl Entry {
+impl Rule {
     fn judge(&self, value: f64) -> (Sample, Verdict) {
         if !value.is_finite() {
             (Sample::Flagged, Verdict::Dropped(DropCause::NotFinite))
@@ -270,124 +222,126 @@ impl Entry {
     }
 }
 
-/// Emits the figures of a closed window.
-fn report(
-    entry: &Entry,
-    summary: &Summary,
-    names: &mut String,
-    on_console: bool,
-    out: &mut Outputs,
-) {
-    let (name, unit) = (entry.name.as_str(), entry.unit.as_str());
-    let moments = &summary.moments;
-    let values = [
-        Some(moments.count() as f64),
-        moments.mean(),
-        moments.min(),
-        moments.max(),
-        moments.deviation(),
-        summary.missing.map(|missing| missing as f64),
-        Some(summary.flagged as f64),
-    ];
-    names.clear();
-    for suffix in SUFFIXES {
-        names.push_str(name);
-        names.push_str(suffix);
-    }
-    let mut rest = names.as_str();
-    let records = SUFFIXES.iter().zip(values).filter_map(|(suffix, value)| {
-        let (record_name, after) = rest.split_at_checked(name.len() + suffix.len())?;
-        rest = after;
-        let is_figure = matches!(*suffix, ":mean" | ":min" | ":max" | ":stddev_pop");
-        let unit = if is_figure { unit } else { "count" };
-        Some(Reading::number(record_name, summary.start, value?).in_unit(unit))
-    });
-    let mut line = Vec::new();
-    for record in records {
-        if on_console {
-            line.push(record);
-        } else if out.emit(&record) != Verdict::Used {
-            // Names and times were checked when the series was admitted.
-            log::error!("{}: a result cannot be sent", record.name);
+impl Report {
+    fn new(params: &Params<'_>, on_console: bool) -> Result<Self, ParamError> {
+        let mut report = Self {
+            on_console,
+            percentiles: Vec::new(),
+            suffixes: SUFFIXES.to_owned(),
+            names: String::new(),
+        };
+        let Some(list) = params.text("percentiles") else {
+            return Ok(report);
+        };
+        for text in list.split(',') {
+            match Percentile::parse(text) {
+                Some(percentile) if report.percentiles.len() < MAX_PERCENTILES => {
+                    report.percentiles.push(percentile);
+                }
+                _ => {
+                    let expected = "up to 8 numbers from 0 to 100 with commas between";
+                    return Err(bad(params, "percentiles", expected));
+                }
+            }
+            report.suffixes.push_str(":p");
+            report.suffixes.push_str(text);
         }
+        Ok(report)
     }
-    if on_console {
-        out.print(&line);
+
+    /// Emits the figures of a closed window.
+    fn tell(&mut self, name: &str, unit: &str, summary: &Summary, out: &mut Outputs) {
+        let moments = &summary.moments;
+        let values = [
+            Some(moments.count() as f64),
+            moments.mean(),
+            moments.min(),
+            moments.max(),
+            moments.deviation(),
+            summary.missing.map(|missing| missing as f64),
+            Some(summary.flagged as f64),
+        ];
+        self.names.clear();
+        let mut ends = [0; FIGURES + MAX_PERCENTILES];
+        for (suffix, end) in self.suffixes.split(':').skip(1).zip(&mut ends) {
+            self.names.push_str(name);
+            self.names.push(':');
+            self.names.push_str(suffix);
+            *end = self.names.len();
+        }
+        let mut line = [Reading::number("", summary.start, 0.0); FIGURES + MAX_PERCENTILES];
+        let (mut length, mut begin) = (0, 0);
+        for (index, end) in ends.into_iter().enumerate() {
+            let value = match (values.get(index), index.checked_sub(FIGURES)) {
+                (Some(value), _) => *value,
+                (None, place) => place
+                    .and_then(|place| self.percentiles.get(place))
+                    .and_then(|percentile| summary.percentile(*percentile)),
+            };
+            if let Some(value) = value
+                && let Some(name) = self.names.get(begin..end)
+            {
+                let unit = if matches!(index, 0 | 5 | 6) {
+                    "count"
+                } else {
+                    unit
+                };
+                line[length] = Reading::number(name, summary.start, value).in_unit(unit);
+                length += 1;
+            }
+            begin = end;
+        }
+        let line = &line[..length];
+        if self.on_console {
+            return out.print(line);
+        }
+        for record in line {
+            // Names and times were checked when the readings were.
+            let sent = out.emit(record);
+            debug_assert_eq!(sent, Verdict::Used);
+        }
     }
 }
 
-fn windows(params: &Params<'_>) -> Result<Tumbling, ParamError> {
-    let (length, lateness) = (params.require("window")?, params.require("lateness")?);
-    Tumbling::new(length, lateness).map_err(|error| {
+fn windows(params: &Params<'_>) -> Result<Windows, ParamError> {
+    let length = params.require("window")?;
+    let hop = params.get("hop")?.unwrap_or(length);
+    let with_percentiles = params.is_given("percentiles");
+    Windows::new(length, hop, params.require("lateness")?, with_percentiles).map_err(|error| {
         let key = match error {
-            stage::window::WindowError::Length => "window",
-            stage::window::WindowError::Lateness => "lateness",
+            WindowError::Length => "window",
+            WindowError::Hop => "hop",
+            WindowError::Lateness => "lateness",
         };
-        ParamError::bad(
-            key,
-            params.text(key).unwrap_or_default(),
-            &format!("{error}"),
-        )
+        bad(params, key, error.expected())
     })
 }
 
-/// A spacing, if it is one.
-fn spacing(every: Option<Duration>, key: &str) -> Result<Option<Duration>, ParamError> {
-    match every {
-        Some(Duration::ZERO) => Err(ParamError::bad(key, "0", "a span above 0")),
-        every => Ok(every),
+fn rules(params: &Params<'_>) -> Result<Rules<Rule>, ParamError> {
+    let mut rules = Rules::new(Rule {
+        min: f64::NEG_INFINITY,
+        max: f64::INFINITY,
+        every: params.get("every")?,
+    });
+    rules.read(params, "every.", |rule, text| {
+        rule.every = Duration::from_param(text);
+    })?;
+    rules.read(params, "min.", |rule, text| set_number(&mut rule.min, text))?;
+    rules.read(params, "max.", |rule, text| set_number(&mut rule.max, text))?;
+    let never = |rule: &Rule| rule.every == Some(Duration::ZERO);
+    if never(&rules.others) {
+        return Err(bad(params, "every", "a span above 0"));
     }
-}
-
-fn spacings(params: &Params<'_>) -> Result<Vec<(String, Duration)>, ParamError> {
-    let mut spacings = Vec::new();
-    for (series, every) in params.family_of::<Duration>("every.")? {
-        let key = format!("every.{series}");
-        check_series(&key, series)?;
-        spacing(Some(every), &key)?;
-        spacings.push((series.to_owned(), every));
-    }
-    Ok(spacings)
-}
-
-fn ranges(params: &Params<'_>) -> Result<Vec<Range>, ParamError> {
-    let mut ranges: Vec<Range> = Vec::new();
-    for (series, min) in params.family_of("min.")? {
-        check_series(&format!("min.{series}"), series)?;
-        range_of(&mut ranges, series).min = min;
-    }
-    for (series, max) in params.family_of("max.")? {
-        let key = format!("max.{series}");
-        check_series(&key, series)?;
-        let range = range_of(&mut ranges, series);
-        range.max = max;
-        if range.min > max {
-            let value = Shortest(max).to_string();
-            return Err(ParamError::bad(&key, &value, "at least min of the series"));
+    for (series, rule) in &rules.named {
+        if never(rule) {
+            return Err(bad(params, &format!("every.{series}"), "a span above 0"));
+        }
+        if rule.min > rule.max {
+            let key = format!("max.{series}");
+            return Err(bad(params, &key, "at least min of the series"));
         }
     }
-    Ok(ranges)
-}
-
-/// The range of a series, one without bounds if it has none yet.
-fn range_of<'a>(ranges: &'a mut Vec<Range>, series: &str) -> &'a mut Range {
-    let known = ranges.iter().position(|range| range.series == series);
-    let index = known.unwrap_or(ranges.len());
-    if known.is_none() {
-        ranges.push(Range {
-            series: series.to_owned(),
-            min: f64::NEG_INFINITY,
-            max: f64::INFINITY,
-        });
-    }
-    &mut ranges[index]
-}
-
-fn check_series(key: &str, series: &str) -> Result<(), ParamError> {
-    if is_name(series) {
-        return Ok(());
-    }
-    Err(ParamError::bad(key, series, "the name of a series"))
+    Ok(rules)
 }
 
 #[cfg(test)]

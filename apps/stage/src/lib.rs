@@ -9,7 +9,7 @@
 //! * [`runner`]: drives a stage over any [`runner::Host`], with back-pressure, gaps and an orderly end;
 //! * [`boot`], [`counters`] and [`state`]: what a stage says about itself while it runs;
 //! * [`decimal`]: floats as text, exactly;
-//! * [`window`]: tumbling windows in event time; [`note`]: the ELF note an image carries;
+//! * [`window`]: windows in event time and percentiles; [`note`]: the ELF note an image carries;
 //! * `testing` (feature `testing`): a host in memory, to run whole pipelines in a test.
 //!
 //! Nothing here knows a platform, and nothing here is unsafe.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::series::MAX_SERIES;
 use proptest::prelude::*;
 use stage::{Plan, Timestamp};
 use std::string::ToString;
@@ -171,6 +172,19 @@ fn wrong_parameters_name_their_key() {
             "in.a=1 results=console window=1s lateness=1h",
             "lateness: \"1h\" is not a lateness of at most",
         ),
+        (
+            "in.a=1 results=console hop=7h",
+            "hop: \"7h\" is not 1/64 of the window or more",
+        ),
+        ("in.a=1 results=console hop=0", "hop: \"0\""),
+        (
+            "in.a=1 results=console percentiles=50,",
+            "percentiles: \"50,\" is not up to 8 numbers",
+        ),
+        (
+            "in.a=1 results=console percentiles=1,2,3,4,5,6,7,8,9",
+            "percentiles:",
+        ),
         ("in.a=1 results=console every=0", "every:"),
         ("in.a=1 results=console every.s=0", "every.s:"),
         (
@@ -189,6 +203,53 @@ fn wrong_parameters_name_their_key() {
         let error = aggregator(command).unwrap_err();
         assert!(error.starts_with(start), "{command}: {error}");
     }
+}
+
+#[test]
+fn windows_slide_and_percentiles_follow_the_other_figures() {
+    let mut bench = Bench::new("window=6h hop=2h percentiles=50,99.9,100,0");
+    bench.hours("s", 0..8);
+    // Those that begin at -4, -2, 0 and 2 hours: the last is over at 8.
+    assert_eq!(bench.out.console_text().lines().count(), 3);
+    let lines = bench.finish();
+    let seen: Vec<(&str, &str)> = lines
+        .lines()
+        .map(|line| {
+            let (begin, figures) = line.split_once("\"flagged\"").unwrap();
+            let start = begin.split("\"bt\":").nth(1).unwrap();
+            (start.split(',').next().unwrap(), figures)
+        })
+        .collect();
+    let line = |start: &'static str, median: u32, most: u32, least: u32| {
+        let figures = format!(
+            ",\"u\":\"count\",\"v\":0}},{{\"n\":\"p50\",\"v\":{median}}},{{\"n\":\"p99.9\",\"v\":{most}}},{{\"n\":\"p100\",\"v\":{most}}},{{\"n\":\"p0\",\"v\":{least}}}]"
+        );
+        (start, figures)
+    };
+    let expected = [
+        line("1767211200", 0, 1, 0),
+        line("1767218400", 1, 3, 0),
+        line("1767225600", 2, 5, 0),
+        line("1767232800", 4, 7, 2),
+        line("1767240000", 5, 7, 4),
+        line("1767247200", 6, 7, 6),
+    ];
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(start, figures)| (*start, figures.as_str()))
+        .collect();
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_window_of_flagged_readings_has_no_percentiles() {
+    let mut bench = Bench::new("percentiles=50 max.s=0");
+    let _ = bench.add(&at("s", 1, 5.0));
+    let lines = bench.finish();
+    assert!(
+        lines.contains("\"v\":1}]") && !lines.contains("p50"),
+        "{lines}"
+    );
 }
 
 #[test]

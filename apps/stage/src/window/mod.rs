@@ -1,6 +1,7 @@
-//! Tumbling windows in event time, one row of them for each series.
+//! Windows in event time, one row of them for each series.
 //!
-//! **Windows** are `length` long and aligned to midnight UTC. A series is a name of its own with a
+//! **Windows** are `length` long and aligned to midnight UTC. One begins every `hop`: with a hop of their length they tumble, with a
+//! shorter one they slide over one another, and a reading lies in each that holds its stamp. A series is a name of its own with a
 //! watermark of its own: the latest stamp taken. A reading is *late* if it lies more than `lateness`
 //! before the watermark, and is not taken; a window is *closed*, in order, once the watermark is at
 //! least `lateness` past its end, or when the stream ends. So no taken reading ever misses its window,
@@ -9,6 +10,9 @@
 //!
 //! **Flagged** readings (not finite, or out of range) count as present and move the watermark, but
 //! enter no figure.
+//!
+//! **Percentiles**, where they are asked for, are the least value that at least so many percent of the readings are not above: see
+//! [`Digest`] for how exact they are.
 //!
 //! **Deviation** is the population's: the root of the mean squared distance from the mean.
 //!
@@ -20,60 +24,111 @@
 //! Until two different stamps are known there is no spacing, and nothing is said to be missing.
 //! Stamps that jitter have no common step: give them `every=`.
 
+mod digest;
 mod moments;
+mod percentile;
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::time::{NANOS_PER_SECOND, SECONDS_PER_DAY, Timestamp};
+pub use digest::{Digest, MAX_DISTINCT};
 pub use moments::Moments;
+pub use percentile::Percentile;
+
+/// The most windows of a series that a reading may lie in.
+pub const MAX_OVERLAP: u64 = 64;
 
 /// The most windows that the lateness may span: each stays in memory until it is closed.
 pub const MAX_LATENESS_WINDOWS: u64 = 1024;
 
 const DAY: u64 = (SECONDS_PER_DAY * NANOS_PER_SECOND).unsigned_abs();
 
-/// The length of windows, and how late readings may be.
+/// The length of windows, how far they are apart, and how late readings may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tumbling {
+pub struct Windows {
     length: i64,
+    hop: i64,
     lateness: i64,
+    digests: bool,
 }
 
-impl Tumbling {
-    /// Windows that divide a day, or are whole days; others could not be aligned to midnight.
-    pub fn new(length: Duration, lateness: Duration) -> Result<Self, WindowError> {
-        let nanos = |span: Duration| i64::try_from(span.as_nanos()).ok();
+impl Windows {
+    /// Windows that begin every `hop`, which divides a day or is whole days, so that they can be aligned to midnight. Their
+    /// length is a multiple of it. `digests` says whether percentiles are asked for.
+    pub fn new(
+        length: Duration,
+        hop: Duration,
+        lateness: Duration,
+        digests: bool,
+    ) -> Result<Self, WindowError> {
         let length = nanos(length)
             .filter(|nanos| *nanos > 0)
             .ok_or(WindowError::Length)?;
-        let (unsigned, day) = (length.unsigned_abs(), DAY);
+        let hop = nanos(hop)
+            .filter(|nanos| *nanos > 0)
+            .ok_or(WindowError::Hop)?;
+        let (unsigned, day) = (hop.unsigned_abs(), DAY);
         if day % unsigned != 0 && unsigned % day != 0 {
-            return Err(WindowError::Length);
+            let tumbles = hop == length;
+            return Err(if tumbles {
+                WindowError::Length
+            } else {
+                WindowError::Hop
+            });
+        }
+        if length % hop != 0 || length.unsigned_abs() / unsigned > MAX_OVERLAP {
+            return Err(WindowError::Hop);
         }
         let lateness = nanos(lateness).ok_or(WindowError::Lateness)?;
         if lateness.unsigned_abs() / unsigned > MAX_LATENESS_WINDOWS {
             return Err(WindowError::Lateness);
         }
-        Ok(Self { length, lateness })
+        Ok(Self {
+            length,
+            hop,
+            lateness,
+            digests,
+        })
     }
 
-    /// Where the window begins that holds `time`.
+    /// Where the first window begins that holds `time`.
     pub fn start_of(&self, time: Timestamp) -> Timestamp {
         let nanos = time.nanos();
-        Timestamp::from_nanos(nanos.saturating_sub(nanos.rem_euclid(self.length)))
+        let last = nanos.saturating_sub(nanos.rem_euclid(self.hop));
+        Timestamp::from_nanos(last.saturating_sub(self.length - self.hop))
     }
+}
+
+/// Not inlined: one copy serves every span.
+#[inline(never)]
+fn nanos(span: Duration) -> Option<i64> {
+    i64::try_from(span.as_nanos()).ok()
 }
 
 /// Windows that cannot be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.expected())]
 pub enum WindowError {
     /// The length neither divides a day nor is a number of days.
-    #[error("a length that divides 24h, or a whole number of days")]
     Length,
+    /// The distance neither divides a day nor is a number of days, or the length is no small multiple of it.
+    Hop,
     /// The lateness spans too many windows.
-    #[error("a lateness of at most 1024 windows")]
     Lateness,
+}
+
+impl WindowError {
+    /// What it should have been.
+    pub const fn expected(self) -> &'static str {
+        match self {
+            Self::Length => "a length that divides 24h, or a whole number of days",
+            Self::Hop => {
+                "1/64 of the window or more, a part of it, and a part of 24h or whole days"
+            }
+            Self::Lateness => "a lateness of at most 1024 windows",
+        }
+    }
 }
 
 /// The value of a reading.
@@ -90,16 +145,26 @@ pub enum Sample {
 pub struct Late;
 
 /// A closed window.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     /// Where the window begins.
     pub start: Timestamp,
     /// What its values came to; nothing where all readings were flagged.
     pub moments: Moments,
+    /// For percentiles; empty where they are not asked for.
+    pub digest: Digest,
     /// Readings that entered no figure.
     pub flagged: u64,
     /// Readings that did not come; `None` while the spacing is not known.
     pub missing: Option<u64>,
+}
+
+impl Summary {
+    /// The least value that at least so many percent of the readings are not above; see [`Digest`].
+    pub fn percentile(&self, percentile: Percentile) -> Option<f64> {
+        let value = self.digest.at(percentile)?;
+        Some(value.max(self.moments.min()?).min(self.moments.max()?))
+    }
 }
 
 /// The open windows of one series.
@@ -112,10 +177,11 @@ pub struct Series {
     grid: Grid,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Open {
     start: i64,
     moments: Moments,
+    digest: Digest,
     flagged: u64,
     grid: Grid,
 }
@@ -127,48 +193,51 @@ impl Series {
     }
 
     /// Takes a reading, unless it is late.
-    pub fn add(&mut self, windows: &Tumbling, time: Timestamp, sample: Sample) -> Result<(), Late> {
-        let start = windows.start_of(time).nanos();
+    pub fn add(&mut self, windows: &Windows, time: Timestamp, sample: Sample) -> Result<(), Late> {
+        let mut start = windows.start_of(time).nanos();
         let time = time.nanos();
         let watermark = self.watermark.unwrap_or(time).max(time);
         if time < watermark.saturating_sub(windows.lateness) {
             return Err(Late);
         }
         self.watermark = Some(watermark);
-        let window = self.window(start);
-        window.grid.add(time);
-        match sample {
-            Sample::Value(value) => window.moments.add(value),
-            Sample::Flagged => window.flagged += 1,
+        let mut index = self.open.partition_point(|window| window.start < start);
+        while start <= time {
+            if self
+                .open
+                .get(index)
+                .is_none_or(|window| window.start != start)
+            {
+                let window = Open {
+                    start,
+                    ..Open::default()
+                };
+                self.open.insert(index, window);
+            }
+            let Some(window) = self.open.get_mut(index) else {
+                break;
+            };
+            window.grid.add(time);
+            match sample {
+                Sample::Value(value) => {
+                    window.moments.add(value);
+                    if windows.digests {
+                        window.digest.add(value);
+                    }
+                }
+                Sample::Flagged => window.flagged += 1,
+            }
+            index += 1;
+            let Some(next) = start.checked_add(windows.hop) else {
+                break;
+            };
+            start = next;
         }
         Ok(())
     }
 
-    /// The open window that begins at `start`; most often it is the last.
-    fn window(&mut self, start: i64) -> &mut Open {
-        let index = self.open.iter().rposition(|window| window.start <= start);
-        let index = match index {
-            Some(index) if self.open[index].start == start => index,
-            before => {
-                let index = before.map_or(0, |index| index + 1);
-                let grid = Grid::default();
-                self.open.insert(
-                    index,
-                    Open {
-                        start,
-                        moments: Moments::new(),
-                        flagged: 0,
-                        grid,
-                    },
-                );
-                index
-            }
-        };
-        &mut self.open[index]
-    }
-
     /// The next window that the watermark closes. `every` is the spacing, where it is given.
-    pub fn close_next(&mut self, windows: &Tumbling, every: Option<Duration>) -> Option<Summary> {
+    pub fn close_next(&mut self, windows: &Windows, every: Option<Duration>) -> Option<Summary> {
         let complete = self.watermark?.saturating_sub(windows.lateness);
         let first = self.open.first()?;
         if first.start.saturating_add(windows.length) > complete {
@@ -178,7 +247,7 @@ impl Series {
     }
 
     /// The next window, closed because the stream has ended.
-    pub fn close_first(&mut self, windows: &Tumbling, every: Option<Duration>) -> Option<Summary> {
+    pub fn close_first(&mut self, windows: &Windows, every: Option<Duration>) -> Option<Summary> {
         if self.open.is_empty() {
             return None;
         }
@@ -192,6 +261,7 @@ impl Series {
         Some(Summary {
             start: Timestamp::from_nanos(window.start),
             moments: window.moments,
+            digest: window.digest,
             flagged: window.flagged,
             missing,
         })

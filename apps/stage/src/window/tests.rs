@@ -1,3 +1,6 @@
+mod quantiles;
+mod sliding;
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -5,12 +8,14 @@ use std::vec::Vec;
 
 const HOUR: i64 = 3_600 * NANOS_PER_SECOND;
 
-fn daily(lateness_hours: u64) -> Tumbling {
-    Tumbling::new(
-        Duration::from_secs(86_400),
-        Duration::from_secs(lateness_hours * 3_600),
-    )
-    .unwrap()
+fn daily(lateness_hours: u64) -> Windows {
+    hourly(24, 24, lateness_hours)
+}
+
+/// Windows of so many hours, so many apart; with percentiles.
+fn hourly(length: u64, hop: u64, lateness: u64) -> Windows {
+    let hours = |hours| Duration::from_secs(hours * 3_600);
+    Windows::new(hours(length), hours(hop), hours(lateness), true).unwrap()
 }
 
 fn at(hour: i64) -> Timestamp {
@@ -19,7 +24,7 @@ fn at(hour: i64) -> Timestamp {
 
 /// All windows of the readings in the order given, and how many were late.
 fn run(
-    windows: &Tumbling,
+    windows: &Windows,
     readings: &[(i64, Sample)],
     every: Option<Duration>,
 ) -> (Vec<Summary>, usize) {
@@ -147,7 +152,8 @@ fn the_spacing_is_given_or_the_common_step() {
 #[test]
 fn windows_that_cannot_be_aligned_are_refused() {
     let new = |length, lateness| {
-        Tumbling::new(Duration::from_secs(length), Duration::from_secs(lateness)).map(drop)
+        let length = Duration::from_secs(length);
+        Windows::new(length, length, Duration::from_secs(lateness), false).map(drop)
     };
     for length in [1, 60, 3_600, 86_400, 7 * 86_400] {
         assert_eq!(new(length, 0), Ok(()));
