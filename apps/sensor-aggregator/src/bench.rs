@@ -33,6 +33,10 @@ impl<S: Stage> Bench<S> {
         self.function.reading(0, reading, &mut self.out)
     }
 
+    pub fn function(&self) -> &S {
+        &self.function
+    }
+
     pub fn finish(&mut self) {
         self.function.finish(&mut self.out);
     }

@@ -5,7 +5,7 @@
 //! xenstore allows no dot in a path:
 //!
 //! ```text
-//! stats/stage      in=10 used=8 out=8 late=1 nan=0 range=1 type=0 malformed=0 empty=0 series=0 unsendable=0 undelivered=0 heap=40960
+//! stats/stage      in=10 used=8 out=8 late=1 nan=0 range=1 type=0 malformed=0 empty=0 series=0 unsendable=0 skew=0 undelivered=0 heap=40960
 //! stats/in/EDGE    bytes=900 packs=4 readings=10 lost=0 half=0 bad=0 sent=4 received=4 blocked=1500 reconnects=0
 //! stats/out/EDGE   …the same keys…
 //! stats/own        …what the function counts beside, if it does…

@@ -133,13 +133,15 @@ pub enum DropCause {
     TooManySeries,
     /// SenML cannot carry it: its name, its stamp, or its length.
     Unsendable,
+    /// Its stamp is farther from those of other series than their clocks may disagree.
+    Skewed,
     /// It was used and then could not be handed on to the world outside.
     Undelivered,
 }
 
 impl DropCause {
     /// Every cause; the index of a cause here is its value as a number.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Late,
         Self::NotFinite,
         Self::OutOfRange,
@@ -148,6 +150,7 @@ impl DropCause {
         Self::Empty,
         Self::TooManySeries,
         Self::Unsendable,
+        Self::Skewed,
         Self::Undelivered,
     ];
 
@@ -162,6 +165,7 @@ impl DropCause {
             Self::Empty => "empty",
             Self::TooManySeries => "series",
             Self::Unsendable => "unsendable",
+            Self::Skewed => "skew",
             Self::Undelivered => "undelivered",
         }
     }

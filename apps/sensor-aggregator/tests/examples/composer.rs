@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use futures_util::future::{LocalBoxFuture, join_all};
-use sensor_aggregator::{Actuate, Aggregator, Detect, Filter, Log, Sensor, Valve};
+use sensor_aggregator::{Actuate, Aggregator, Detect, Filter, Join, Log, Sensor, Valve};
 use stage::counters::Counters;
 use stage::runner::run;
 use stage::state::State;
@@ -106,6 +106,7 @@ impl Told {
             "sensor" => self.run_as::<Sensor>(host),
             "filter" => self.run_as::<Filter>(host),
             "aggregator" => self.run_as::<Aggregator>(host),
+            "join" => self.run_as::<Join>(host),
             "detect" => self.run_as::<Detect>(host),
             "actuate" => self.run_as::<Actuate>(host),
             "valve" => self.run_as::<Valve>(host),
