@@ -71,6 +71,10 @@ pub enum LabCommand {
         /// Labs side by side, one or two host CPUs each; 2 if there are many scenarios, of which none measures
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
         labs: Option<u8>,
+        /// Let time go by the instructions that a machine carries out, so that figures do not depend on what else keeps this one
+        /// busy; they tell how much work something is, and nothing of waits
+        #[arg(long)]
+        counted: bool,
         /// Run the long form of those that have one
         #[arg(long)]
         soak: bool,
@@ -112,6 +116,7 @@ pub fn execute(command: &LabCommand, json: bool) -> Result<(), Failure> {
             out,
             memory,
             labs,
+            counted,
             soak,
             list,
         } => {
@@ -124,6 +129,7 @@ pub fn execute(command: &LabCommand, json: bool) -> Result<(), Failure> {
             let options = trials::Options {
                 out: out.clone(),
                 memory: *memory,
+                counted: *counted,
                 soak: *soak,
                 labs: labs.map_or_else(|| scenarios::labs(&chosen), usize::from),
                 json,

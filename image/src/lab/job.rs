@@ -20,6 +20,8 @@ pub struct Job {
     pub memory: u32,
     /// Memory of dom0 out of that, in MiB.
     pub dom0_memory: u32,
+    /// Its time goes by the instructions that it carries out; see [`Hardware`](super::qemu::Hardware).
+    pub counted: bool,
     /// How long the machine may run, boot and job together.
     pub timeout: Duration,
 }
@@ -47,6 +49,7 @@ impl Job {
             programs: Vec::new(),
             memory: 1024,
             dom0_memory: 512,
+            counted: false,
             timeout: Duration::from_secs(600),
         };
         job.bytes("run.sh", 0o755, script.as_bytes());

@@ -30,10 +30,24 @@ pub enum Console<'a> {
 /// Room for translated code, in MiB; QEMU would take a gigabyte beside the machine's own memory.
 const TRANSLATIONS: u32 = 320;
 
+/// How an emulated machine is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hardware {
+    /// Its memory, in MiB.
+    pub memory: u32,
+    /// What dom0 gets of it.
+    pub dom0_memory: u32,
+    /// Its time goes by the instructions that it has carried out, two a nanosecond at most, and its CPUs take turns. What is
+    /// measured there tells how much work something is, whatever else keeps the host busy; it says nothing of waits and caches.
+    pub counted: bool,
+}
+
 /// QEMU's arguments. `xen.elf`, `vmlinuz` and `initrd` are names in its folder, so that no path needs quoting.
-pub fn arguments(memory: u32, dom0_memory: u32, terminal: bool) -> Vec<OsString> {
-    let accelerator = format!("tcg,thread=multi,tb-size={TRANSLATIONS}");
-    let memory = memory.to_string();
+pub fn arguments(hardware: Hardware, terminal: bool) -> Vec<OsString> {
+    let threads = if hardware.counted { "single" } else { "multi" };
+    let accelerator = format!("tcg,thread={threads},tb-size={TRANSLATIONS}");
+    let memory = hardware.memory.to_string();
+    let dom0_memory = hardware.dom0_memory;
     // dom0 has the first CPU and its guests the second: otherwise an event to dom0 may take the CPU from the guest that sends it.
     // Memory is fresh from the host: clearing it again would only make all of it resident. Of the mitigations only the eager
     // switch of floating-point state stays: with the lazy one, domains see each other's SSE registers under QEMU 7.2's TCG
@@ -51,6 +65,10 @@ pub fn arguments(memory: u32, dom0_memory: u32, terminal: bool) -> Vec<OsString>
         &memory,
         "-no-reboot",
     ];
+    if hardware.counted {
+        // Idle time is real time: timers of dom0 and of guests go on as they would.
+        words.extend(["-icount", "shift=1,sleep=on"]);
+    }
     // SMAP, SMEP and PKU stop a PV dom0 in its first instructions; LA57 confuses Xen. AVX is new in QEMU 7.2's
     // emulation, and nothing in the lab gains by it.
     words.extend(["-cpu", "max,-smap,-smep,-pku,-la57,-avx"]);
@@ -129,15 +147,14 @@ impl Machine {
     /// Linux tells QEMU when the *thread* that starts it ends: call this from the thread that waits for the job.
     pub fn start(
         folder: &Path,
-        memory: u32,
-        dom0_memory: u32,
+        hardware: Hardware,
         console: Console<'_>,
     ) -> Result<Self, LabError> {
         let terminal = console == Console::Terminal;
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", QEMU])
-            .args(arguments(memory, dom0_memory, terminal))
+            .args(arguments(hardware, terminal))
             .current_dir(folder);
         if !terminal {
             // Its own process group: Ctrl-C is for us, and we tell QEMU.
@@ -266,9 +283,35 @@ mod tests {
 
     use super::*;
 
+    fn hardware(counted: bool) -> Hardware {
+        Hardware {
+            memory: 1024,
+            dom0_memory: 512,
+            counted,
+        }
+    }
+
+    #[test]
+    fn counted_time_takes_one_thread() {
+        let words = |counted| {
+            let words = arguments(hardware(counted), false);
+            words.join(std::ffi::OsStr::new(" ")).into_string().unwrap()
+        };
+        let counted = words(true);
+        assert!(
+            counted.contains("thread=single") && counted.contains("-icount"),
+            "{counted}"
+        );
+        let plain = words(false);
+        assert!(
+            plain.contains("thread=multi") && !plain.contains("-icount"),
+            "{plain}"
+        );
+    }
+
     #[test]
     fn the_machine_gets_the_memory_it_was_given_and_xen_keeps_dom0_to_its_share() {
-        let words: Vec<String> = arguments(1024, 512, false)
+        let words: Vec<String> = arguments(hardware(false), false)
             .into_iter()
             .map(|word| word.into_string().unwrap())
             .collect();
@@ -281,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_terminal_keeps_the_way_out_of_qemu() {
-        let words: Vec<String> = arguments(1024, 512, true)
+        let words: Vec<String> = arguments(hardware(false), true)
             .into_iter()
             .map(|word| word.into_string().unwrap())
             .collect();

@@ -14,7 +14,7 @@ use super::back::{Back, Event, Stream};
 use super::error::LabError;
 use super::job::{self, Job};
 use super::parts::Parts;
-use super::qemu::{self, Console, Machine};
+use super::qemu::{self, Console, Hardware, Machine};
 use super::scratch::Scratch;
 use super::signals;
 use crate::output;
@@ -70,8 +70,11 @@ pub fn run(
     let serial = results.join("serial.log");
     let mut machine = Machine::start(
         folder.path(),
-        job.memory,
-        job.dom0_memory,
+        Hardware {
+            memory: job.memory,
+            dom0_memory: job.dom0_memory,
+            counted: job.counted,
+        },
         Console::Log(&serial),
     )?;
     let mut state = State::default();

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use super::error::LabError;
 use super::job::Job;
 use super::parts::Parts;
-use super::qemu::{self, Console, Machine};
+use super::qemu::{self, Console, Hardware, Machine};
 use super::scratch::Scratch;
 use super::{fixtures, run, signals};
 use crate::progress::Progress;
@@ -34,7 +34,15 @@ pub fn shell(
     let folder = Scratch::new()?;
     run::assemble(&job, &parts, &environment(), folder.path())?;
     progress.say("booting Xen and dom0; the shell's end, or Ctrl-A x, ends the lab");
-    let mut machine = Machine::start(folder.path(), memory, dom0_memory, Console::Terminal)?;
+    let mut machine = Machine::start(
+        folder.path(),
+        Hardware {
+            memory,
+            dom0_memory,
+            counted: false,
+        },
+        Console::Terminal,
+    )?;
     loop {
         if machine.ended()?.is_some() {
             return Ok(());

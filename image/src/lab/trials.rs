@@ -32,6 +32,8 @@ pub struct Options {
     pub out: Option<PathBuf>,
     /// Memory of each emulated machine, in MiB.
     pub memory: u32,
+    /// Time goes by instructions in them.
+    pub counted: bool,
     /// The long form of those that have one.
     pub soak: bool,
     /// How many machines run side by side.
@@ -54,6 +56,7 @@ pub fn all(
         .unwrap_or_else(|| scratch.path().join("results"));
     let mut job = Job::new(include_str!("scenarios.sh"));
     job.memory = options.memory;
+    job.counted = options.counted;
     if options.soak {
         job.bytes("soak", 0o644, b"");
     }
