@@ -14,7 +14,7 @@ use super::load::{FileArgs, Loaded};
 use super::plan::Plan;
 use super::record::{self, Journal, Record, RecordError};
 use super::snapshot::OnXen;
-use super::status::{StageStatus, status, table};
+use super::status::{StageStatus, of_stages, status, table};
 use super::up::{Scope, Wanted, up};
 use super::{in_lab, supervise};
 use crate::failure::Failure;
@@ -181,7 +181,8 @@ pub fn run_up(args: &UpArgs, json: bool) -> Result<(), Failure> {
     let stages = if args.wait {
         wait(&plan.name, timeout, &dom0, &progress)?
     } else {
-        status(&record, &OnXen(&dom0.tools)).map_err(by_blame)?
+        let seen = OnXen(&dom0.tools).among(&record, &changed.domains);
+        of_stages(seen.map_err(by_blame)?)
     };
     if json {
         output::line(json!({ "name": plan.name, "changed": changed, "stages": stages }))?;

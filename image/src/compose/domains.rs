@@ -1,5 +1,6 @@
 //! The domains of a pipeline: found by their identity, never by name or number alone, which may be another's by now.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use super::plan::Planned;
 use super::record::{Journal, RecordError, StageRecord, Undo};
 use super::sums::TooMuch;
 use crate::xl::{
-    BootInputError, ConfigError, Domain, StoreError, Tools, Uuid, XenStore, Xl, XlError,
+    BootInputError, ConfigError, DomId, Domain, StoreError, Tools, Uuid, XenStore, Xl, XlError,
 };
 
 /// Why a pipeline could not be changed.
@@ -32,7 +33,7 @@ pub enum ComposeError {
     #[error(transparent)]
     TooMuch(#[from] TooMuch),
     /// A domain that `xl create` reported as created is not there.
-    #[error("`xl create` succeeded, and there is no domain {0}; see /var/log/xen/xl-{0}.log")]
+    #[error("`xl create` succeeded, and there is no domain {0}; see `xl list` and `xl dmesg`")]
     Vanished(String),
     /// A domain ended as soon as it was created.
     #[error("{domain} ended at once ({reason}); its console:{said}")]
@@ -118,6 +119,23 @@ pub fn find<'d>(domains: &'d [Domain], uuid: &Uuid) -> Option<&'d Domain> {
     domains
         .iter()
         .find(|domain| domain.uuid.as_ref() == Some(uuid))
+}
+
+/// The number of every domain, by what the toolstack keeps in xenstore, where no domain can write: no program has to be started
+/// for it.
+pub fn numbers<T: Tools>(tools: &T) -> Result<BTreeMap<Uuid, DomId>, ComposeError> {
+    let store = XenStore::new(tools);
+    let mut numbers = BTreeMap::new();
+    for name in store.list("/local/domain")? {
+        let Ok(id) = name.parse() else { continue };
+        // One that goes meanwhile has none any more.
+        let vm = store.read(&format!("/local/domain/{id}/vm"))?;
+        let uuid = vm.as_deref().and_then(|vm| vm.strip_prefix("/vm/"));
+        if let Some(Ok(uuid)) = uuid.map(|uuid| Uuid::try_from(uuid.to_owned())) {
+            numbers.insert(uuid, DomId(id));
+        }
+    }
+    Ok(numbers)
 }
 
 /// Whether a domain is there to work: built, not ended, not being taken apart.

@@ -1,9 +1,11 @@
 //! The commands around a pipeline's file.
 //!
 //! * [`load`] brings the file and the images together; [`check`], [`graph`] and [`schema`] need no more.
-//! * [`plan`] is what has to be done, as data, and [`sums`] what it takes of a host; [`record`] what was done, where the next command finds it.
-//! * [`domains`] are found by their identity; [`up`] makes them what the plan says, all or nothing,
-//!   [`snapshot`] sees how they are and [`status`] tells it, [`logs`] what they print, [`down`] ends them.
+//! * [`plan`] is what has to be done, as data, and [`sums`] what it takes of a host; [`record`] what was done, where the next
+//!   command finds it.
+//! * [`domains`] are found by their identity; [`up`] makes them what the plan says, all or nothing, having heard the
+//!   [`first_words`] of each; [`snapshot`] sees how they are and [`status`] tells it, [`logs`] what they print, [`down`] ends
+//!   them.
 //! * [`supervise`] starts again what has ended, when [`policy`] says.
 //! * [`commands`] are the command lines of those, and [`in_lab`] runs them in the lab.
 
@@ -11,6 +13,7 @@ pub mod check;
 pub mod commands;
 pub mod domains;
 pub mod down;
+pub mod first_words;
 pub mod graph;
 pub mod in_lab;
 pub mod load;

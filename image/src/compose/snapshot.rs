@@ -262,11 +262,15 @@ fn edges(record: &Record, stages: &[StageSnapshot]) -> Vec<EdgeSnapshot> {
 #[derive(Debug)]
 pub struct OnXen<'t, T>(pub &'t T);
 
-impl<T: Tools> Source for OnXen<'_, T> {
-    fn stages(&self, record: &Record) -> Result<Vec<StageSnapshot>, ComposeError> {
-        let domains = Xl::new(self.0).list()?;
+impl<T: Tools> OnXen<'_, T> {
+    /// How each stage is that has a domain in this list, and the others.
+    pub fn among(
+        &self,
+        record: &Record,
+        domains: &[Domain],
+    ) -> Result<Vec<StageSnapshot>, ComposeError> {
         let store = XenStore::new(self.0);
-        let all = of_record(&record.stages, &domains).map(|(stage, domain)| {
+        let all = of_record(&record.stages, domains).map(|(stage, domain)| {
             let Some(domain) = domain else {
                 return Ok(of_domain(stage, None, &Nodes::new()));
             };
@@ -274,6 +278,12 @@ impl<T: Tools> Source for OnXen<'_, T> {
             Ok(of_domain(stage, Some(domain), &nodes))
         });
         all.collect()
+    }
+}
+
+impl<T: Tools> Source for OnXen<'_, T> {
+    fn stages(&self, record: &Record) -> Result<Vec<StageSnapshot>, ComposeError> {
+        self.among(record, &Xl::new(self.0).list()?)
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::domains::ComposeError;
 use super::record::Record;
-use super::snapshot::Source;
+use super::snapshot::{Source, StageSnapshot};
 
 /// How a stage is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -40,7 +40,12 @@ pub struct Readings {
 
 /// How each stage of a record is, in its order.
 pub fn status(record: &Record, source: &dyn Source) -> Result<Vec<StageStatus>, ComposeError> {
-    let all = source.stages(record)?.into_iter().map(|stage| StageStatus {
+    Ok(of_stages(source.stages(record)?))
+}
+
+/// The same of stages that were looked at already.
+pub fn of_stages(stages: Vec<StageSnapshot>) -> Vec<StageStatus> {
+    let all = stages.into_iter().map(|stage| StageStatus {
         stage: stage.stage,
         domain: stage.domain,
         domid: stage.domid,
@@ -54,7 +59,7 @@ pub fn status(record: &Record, source: &dyn Source) -> Result<Vec<StageStatus>, 
             dropped: counted.stage.dropped_in_all(),
         }),
     });
-    Ok(all.collect())
+    all.collect()
 }
 
 /// As a table.

@@ -4,24 +4,22 @@
 //! names up; then everyone is told of their new peers, and only then the old ones go. Until that moment every step can be
 //! undone, and is, when one fails or the composer is killed ([`super::record`]).
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
 use super::domains::{self, ComposeError, create, find, is_alive, peer_key};
+use super::first_words::{self, NewDomain};
 use super::plan::{Plan, Planned, Wire};
 use super::record::{EdgeRecord, Journal, Record, StageRecord, Undo};
 use super::sums;
 use crate::progress::Progress;
-use crate::xl::{Domain, Told, Tools, Uuid, XenStore, Xl};
-
-/// How long a stage may take from its creation to its first word in xenstore; emulated machines boot in milliseconds.
-const FIRST_WORD: Duration = Duration::from_secs(20);
+use crate::xl::{DomId, Domain, Tools, Uuid, XenStore, Xl};
 
 /// What a change came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
 pub struct Changed {
     /// Stages that have a new domain.
     pub created: Vec<String>,
@@ -29,6 +27,9 @@ pub struct Changed {
     pub kept: Vec<String>,
     /// Stages of before that are not in the file any more.
     pub removed: Vec<String>,
+    /// The domains of the host when all this was done.
+    #[serde(skip)]
+    pub domains: Vec<Domain>,
 }
 
 /// What is wanted.
@@ -61,20 +62,24 @@ pub fn up<T: Tools>(
 ) -> Result<Changed, ComposeError> {
     domains::recover(journal, cleanup)?;
     let change = Change::prepare(wanted, journal, tools)?;
-    let changed = change.summary(journal);
+    let mut changed = change.summary(journal);
     if change.is_empty(&changed) {
+        changed.domains = change.before;
         return Ok(changed);
     }
     change.check_host(tools)?;
-    if let Err(cause) = change.perform(journal, tools, progress) {
-        let cause = Box::new(cause);
-        return Err(match domains::recover(journal, cleanup) {
-            Ok(()) => ComposeError::Undone { cause },
-            Err(undo) => ComposeError::NotUndone {
-                cause,
-                undo: Box::new(undo),
-            },
-        });
+    match change.perform(journal, tools, progress) {
+        Ok(domains) => changed.domains = domains,
+        Err(cause) => {
+            let cause = Box::new(cause);
+            return Err(match domains::recover(journal, cleanup) {
+                Ok(()) => ComposeError::Undone { cause },
+                Err(undo) => ComposeError::NotUndone {
+                    cause,
+                    undo: Box::new(undo),
+                },
+            });
+        }
     }
     domains::destroy_replaced(journal, cleanup)
         .map_err(|error| ComposeError::Remains(Box::new(error)))?;
@@ -101,6 +106,8 @@ impl Fate {
 struct Change<'p> {
     plan: &'p Plan,
     file: PathBuf,
+    /// The domains that there were.
+    before: Vec<Domain>,
     /// In the order of the plan's stages.
     fates: Vec<Fate>,
     digests: Vec<String>,
@@ -118,14 +125,16 @@ impl<'p> Change<'p> {
             check_known(names, stages)?;
         }
         let (mut fates, mut digests) = (Vec::new(), Vec::new());
+        let files = Digests::default();
         for stage in stages {
-            let (fate, digest) = fate(stage, wanted.scope, &journal.record, &domains)?;
+            let (fate, digest) = fate(stage, wanted.scope, &journal.record, &domains, &files)?;
             fates.push(fate);
             digests.push(digest);
         }
         Ok(Self {
             plan: wanted.plan,
             file: wanted.file.to_owned(),
+            before: domains,
             fates,
             digests,
         })
@@ -166,13 +175,13 @@ impl<'p> Change<'p> {
         Ok(())
     }
 
-    /// Every step that can be undone, and the one that ends the change: its record.
+    /// Every step that can be undone, and the one that ends the change: its record. The domains that there are then.
     fn perform<T: Tools>(
         &self,
         journal: &mut Journal,
         tools: &T,
         progress: &Progress,
-    ) -> Result<(), ComposeError> {
+    ) -> Result<Vec<Domain>, ComposeError> {
         let mut replaced = Vec::new();
         for (stage, fate) in self.plan.stages.iter().zip(&self.fates) {
             let Fate::Create(uuid, old) = fate else {
@@ -188,16 +197,12 @@ impl<'p> Change<'p> {
             ));
             create(stage, uuid, journal, tools)?;
         }
-        let domains = Xl::new(tools).list()?;
+        let numbers = self.numbers(tools)?;
         let generation = journal.record.generation + 1;
         for wire in &self.plan.wires {
-            self.introduce(wire, generation, &domains, journal, tools)?;
+            self.introduce(wire, generation, &numbers, journal, tools)?;
         }
-        for (stage, fate) in self.plan.stages.iter().zip(&self.fates) {
-            if let Fate::Create(uuid, _) = fate {
-                await_word(stage, uuid, tools)?;
-            }
-        }
+        let domains = first_words::await_all(self.new_domains(&numbers).collect(), tools)?;
         let planned =
             |stage: &&StageRecord| self.plan.stages.iter().any(|one| one.stage == stage.name);
         let removed = journal.record.stages.iter().filter(|stage| !planned(stage));
@@ -215,7 +220,21 @@ impl<'p> Change<'p> {
             },
         );
         journal.save().inspect_err(|_| journal.record = before)?;
-        Ok(())
+        Ok(domains)
+    }
+
+    /// The number of each stage's domain, in the order of the plan's stages; none for a kept one that is gone.
+    fn numbers<T: Tools>(&self, tools: &T) -> Result<Vec<Option<DomId>>, ComposeError> {
+        let known = domains::numbers(tools)?;
+        let mut numbers = Vec::new();
+        for (stage, fate) in self.plan.stages.iter().zip(&self.fates) {
+            let number = known.get(fate.uuid()).copied();
+            if let (Fate::Create(..), None) = (fate, number) {
+                return Err(ComposeError::Vanished(stage.domain.clone()));
+            }
+            numbers.push(number);
+        }
+        Ok(numbers)
     }
 
     /// Tells both ends of an edge who the other is, unless both knew before.
@@ -223,29 +242,26 @@ impl<'p> Change<'p> {
         &self,
         wire: &Wire,
         generation: u32,
-        domains: &[Domain],
+        numbers: &[Option<DomId>],
         journal: &mut Journal,
         tools: &T,
     ) -> Result<(), ComposeError> {
         let (Some(from), Some(to)) = (wire.from, wire.to) else {
             return Ok(());
         };
-        let (Some(from), Some(to)) = (self.fates.get(from), self.fates.get(to)) else {
+        let end = |stage: usize| Some((self.fates.get(stage)?, (*numbers.get(stage)?)?));
+        let (Some(from), Some(to)) = (end(from), end(to)) else {
             return Ok(());
         };
-        if let (Fate::Keep(_), Fate::Keep(_)) = (from, to) {
+        if let (Fate::Keep(_), Fate::Keep(_)) = (from.0, to.0) {
             return Ok(());
         }
         let key = peer_key(&wire.name);
         let store = XenStore::new(tools);
-        for (end, peer) in [(to, from), (from, to)] {
-            let (Some(own), Some(peer)) = (find(domains, end.uuid()), find(domains, peer.uuid()))
-            else {
-                return Ok(());
-            };
-            let path = format!("/local/domain/{}/{key}", own.id);
+        for ((fate, own), (_, peer)) in [(to, from), (from, to)] {
+            let path = format!("/local/domain/{own}/{key}");
             // What is below a new domain goes with it.
-            if let Fate::Keep(uuid) = end {
+            if let Fate::Keep(uuid) = fate {
                 let value = store.read(&path)?;
                 journal.before(Undo::Key {
                     uuid: uuid.clone(),
@@ -253,9 +269,21 @@ impl<'p> Change<'p> {
                     value,
                 })?;
             }
-            store.write(&path, &format!("{} {generation}", peer.id))?;
+            store.write(&path, &format!("{peer} {generation}"))?;
         }
         Ok(())
+    }
+
+    /// The new domains with their numbers.
+    fn new_domains<'n>(
+        &'n self,
+        numbers: &'n [Option<DomId>],
+    ) -> impl Iterator<Item = NewDomain<'n>> {
+        let all = self.plan.stages.iter().zip(&self.fates).zip(numbers);
+        all.filter_map(|((stage, fate), number)| match (fate, *number) {
+            (Fate::Create(uuid, _), Some(id)) => Some(NewDomain { stage, uuid, id }),
+            _ => None,
+        })
     }
 
     fn records(&self, before: &[StageRecord]) -> Vec<StageRecord> {
@@ -323,6 +351,7 @@ fn fate(
     scope: Scope<'_>,
     record: &Record,
     domains: &[Domain],
+    files: &Digests,
 ) -> Result<(Fate, String), ComposeError> {
     let known = record.stages.iter().find(|known| known.name == stage.stage);
     let old = known.and_then(|known| find(domains, &known.uuid));
@@ -330,9 +359,9 @@ fn fate(
         (Scope::Only(names), Some(known)) if !names.contains(&stage.stage) => {
             return Ok((Fate::Keep(known.uuid.clone()), known.digest.clone()));
         }
-        (Scope::Only(_), _) => digest(stage),
+        (Scope::Only(_), _) => files.of(stage),
         (Scope::Changed, _) => {
-            let digest = digest(stage);
+            let digest = files.of(stage);
             if let (Some(known), Some(old)) = (known, old)
                 && known.digest == digest
                 && old.name == stage.domain
@@ -385,47 +414,26 @@ fn give_up_name<T: Tools>(
     Ok(xl.rename(domain.id, &format!("old-{uuid}"))?)
 }
 
-/// Exit code 0 of `xl create` is not enough: the stage must have said a first word, and not have ended in a crash.
-fn await_word<T: Tools>(stage: &Planned, uuid: &Uuid, tools: &T) -> Result<(), ComposeError> {
-    let begin = Instant::now();
-    loop {
-        let domains = Xl::new(tools).list()?;
-        let domain =
-            find(&domains, uuid).ok_or_else(|| ComposeError::Vanished(stage.domain.clone()))?;
-        if let Some(reason) = domain.ended.filter(|reason| !reason.is_orderly()) {
-            return Err(ComposeError::EndedAtOnce {
-                domain: stage.domain.clone(),
-                reason: reason.to_string(),
-                said: last_words(stage),
-            });
-        }
-        if domain.ended.is_some() || Told::new(tools, domain.id).state().is_some() {
-            return Ok(());
-        }
-        if begin.elapsed() >= FIRST_WORD {
-            return Err(ComposeError::Silent {
-                domain: stage.domain.clone(),
-                seconds: FIRST_WORD.as_secs(),
-                said: last_words(stage),
-            });
-        }
-        thread::sleep(Duration::from_millis(20));
+/// Digests of files, each of which is read once however many stages share it.
+#[derive(Default)]
+struct Digests(RefCell<BTreeMap<PathBuf, String>>);
+
+impl Digests {
+    /// Of all that makes a stage's domain what it is.
+    fn of(&self, stage: &Planned) -> String {
+        hex(&Sha256::digest(stage.essence(&|path| self.file(path))))
     }
-}
 
-/// The end of a stage's console, each line after a line break.
-fn last_words(stage: &Planned) -> String {
-    let lines = crate::xl::console::tail(&stage.domain);
-    lines.iter().map(|line| format!("\n  {line}")).collect()
-}
-
-/// A digest of all that makes a stage's domain what it is.
-fn digest(stage: &Planned) -> String {
-    let file = |path: &Path| match std::fs::read(path) {
-        Ok(bytes) => hex(&Sha256::digest(bytes)),
-        Err(error) => format!("{}: {error}", path.display()),
-    };
-    hex(&Sha256::digest(stage.essence(&file)))
+    fn file(&self, path: &Path) -> String {
+        let mut known = self.0.borrow_mut();
+        let digest = known
+            .entry(path.to_owned())
+            .or_insert_with(|| match std::fs::read(path) {
+                Ok(bytes) => hex(&Sha256::digest(bytes)),
+                Err(error) => format!("{}: {error}", path.display()),
+            });
+        digest.clone()
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

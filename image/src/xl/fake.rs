@@ -117,11 +117,13 @@ impl State {
         self.domains.push(FakeDomain {
             name,
             id,
-            uuid,
+            uuid: uuid.clone(),
             extra,
             memory,
             ended: None,
         });
+        let vm = format!("/local/domain/{id}/vm");
+        self.store.insert(vm, format!("/vm/{uuid}"));
     }
 
     fn remove(&mut self, id: &str) {
@@ -141,7 +143,7 @@ impl State {
         match (program, arguments) {
             ("xl", ["list", "-v"]) => return Ok(self.list()),
             ("xl", ["info"]) => return Ok(b"host : fake\nfree_memory            : 64\n".to_vec()),
-            ("xl", ["create", "-q", path]) => {
+            ("xl", ["create", "-q", "-e", path]) => {
                 let text = std::fs::read_to_string(path).unwrap_or_default();
                 let field = |key: &str| {
                     let line = text

@@ -7,7 +7,7 @@
 //! * [`console`] reads what xenconsoled has logged of a guest.
 //! * [`crash`] says where a domain was that Xen had to end itself.
 //! * [`store`] reads and writes xenstore; [`told`] is what a stage tells of itself there.
-//! * [`tools`] is the rim: programs are run behind one small trait, so that all else is tested without Xen.
+//! * [`tools`] is the rim: dom0 is reached behind one small trait, so that all else is tested without Xen.
 
 pub mod boot;
 pub mod config;
@@ -26,7 +26,7 @@ pub use boot::{Boot, BootInput, BootInputError};
 pub use config::{Action, ConfigError, XlConfig};
 pub use crash::Crash;
 pub use guard::{DomainGuard, GuardError};
-pub use store::{StoreError, XenStore};
+pub use store::{Direct, StoreError, XenStore};
 pub use told::{Told, ToldError};
 pub use tools::{SystemTools, ToolError, Tools};
 pub use toolstack::{DomId, Domain, HostInfo, ShutdownReason, Xl, XlError};

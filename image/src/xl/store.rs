@@ -1,6 +1,11 @@
-//! xenstore through its own programs `xenstore-read`, `-write`, `-list`, `-ls` and `-rm`.
+//! xenstore: straight, where this program reaches it, and otherwise through its own programs `xenstore-read`, `-write`, `-list`,
+//! `-ls` and `-rm`.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use vchan_linux::xenstore::{Connection, Error, Tx};
 
 use super::tools::{ToolError, Tools};
 
@@ -10,9 +15,62 @@ pub enum StoreError {
     /// The program failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
+    /// xenstored refused, or the connection to it broke.
+    #[error(transparent)]
+    Connection(#[from] Error),
     /// The value is not text.
     #[error("the value at {0} is not UTF-8")]
     NotText(String),
+}
+
+impl StoreError {
+    /// Whether there is no such node, which the programs say in words and with exit code 1.
+    fn is_absence(&self) -> bool {
+        match self {
+            Self::Tool(ToolError::Failed { said, .. }) => {
+                (said.contains("could") && said.contains(" path "))
+                    || (said.contains("xs_directory (") && said.contains("No such file"))
+            }
+            Self::Connection(error) => error.is("ENOENT"),
+            _ => false,
+        }
+    }
+}
+
+/// The way to xenstore that needs no program: a connection, made when it is first needed and again after it broke.
+#[derive(Default)]
+pub struct Direct(Mutex<Option<Connection>>);
+
+impl fmt::Debug for Direct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Direct")
+    }
+}
+
+impl From<Connection> for Direct {
+    fn from(connection: Connection) -> Self {
+        Self(Mutex::new(Some(connection)))
+    }
+}
+
+impl Direct {
+    /// The answer to a request; none where xenstore is out of reach.
+    fn ask<T>(
+        &self,
+        request: impl FnOnce(&mut Connection) -> Result<T, Error>,
+    ) -> Option<Result<T, Error>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
+            None => Connection::open().ok()?,
+        };
+        let answer = request(&mut connection);
+        // After any other failure, what comes next may be the answer to this one.
+        if let Ok(_) | Err(Error::Refused { .. } | Error::Path(_) | Error::TooLong) = answer {
+            *kept = Some(connection);
+        }
+        Some(answer)
+    }
 }
 
 /// The store of a dom0.
@@ -29,64 +87,102 @@ impl<'t, T: Tools> XenStore<'t, T> {
 
     /// The value at `path`, byte for byte; `None` where there is no such node.
     pub fn read(&self, path: &str) -> Result<Option<String>, StoreError> {
+        let straight = |store: &mut Connection| store.read(Tx::NONE, path);
         // Raw mode: without it the program escapes line ends and adds one of its own.
-        match absent(self.tools.run("xenstore-read", &["-R", path]))? {
-            Some(value) => {
-                let text =
-                    String::from_utf8(value).map_err(|_| StoreError::NotText(path.to_owned()))?;
-                Ok(Some(text))
-            }
-            None => Ok(None),
-        }
+        let value = self.ask(straight, ("xenstore-read", &["-R", path]), |bytes| bytes);
+        let text =
+            |value| String::from_utf8(value).map_err(|_| StoreError::NotText(path.to_owned()));
+        present(value)?.map(text).transpose()
     }
 
     /// Writes `value` at `path`, making parents as needed.
     pub fn write(&self, path: &str, value: &str) -> Result<(), StoreError> {
-        self.tools.run("xenstore-write", &["--", path, value])?;
-        Ok(())
+        let straight = |store: &mut Connection| store.write(Tx::NONE, path, value.as_bytes());
+        self.ask(straight, ("xenstore-write", &["--", path, value]), drop)
     }
 
     /// The names below `path`; none where there is no such node.
     pub fn list(&self, path: &str) -> Result<Vec<String>, StoreError> {
-        let output = absent(self.tools.run("xenstore-list", &[path]))?.unwrap_or_default();
-        Ok(String::from_utf8_lossy(&output)
-            .lines()
-            .map(str::to_owned)
-            .collect())
+        let straight = |store: &mut Connection| store.directory(Tx::NONE, path);
+        let lines = |output: Vec<u8>| {
+            let text = String::from_utf8_lossy(&output);
+            text.lines().map(str::to_owned).collect()
+        };
+        let names = self.ask(straight, ("xenstore-list", &[path]), lines);
+        Ok(present(names)?.unwrap_or_default())
     }
 
-    /// Everything below `path`, by paths relative to it; nothing where there is no such node. Values are as the program prints
-    /// them: in ASCII, with a backslash before what is not.
+    /// Everything below `path`, by paths relative to it; nothing where there is no such node. Where a program is asked, values
+    /// are as it prints them: in ASCII, with a backslash before what is not.
     pub fn tree(&self, path: &str) -> Result<BTreeMap<String, String>, StoreError> {
-        let output = absent(self.tools.run("xenstore-ls", &["-f", path]))?.unwrap_or_default();
-        let text = String::from_utf8_lossy(&output);
-        let nodes = text.lines().filter_map(|line| {
-            let (name, value) = line
-                .strip_prefix(path)?
-                .strip_prefix('/')?
-                .split_once(" = \"")?;
-            Some((name.to_owned(), value.strip_suffix('"')?.to_owned()))
+        let straight = |store: &mut Connection| walk(store, path);
+        let nodes = self.ask(straight, ("xenstore-ls", &["-f", path]), |output| {
+            printed_tree(&String::from_utf8_lossy(&output), path)
         });
-        Ok(nodes.collect())
+        Ok(present(nodes)?.unwrap_or_default())
     }
 
     /// Removes `path` and all below it; a node that is not there is no error.
     pub fn remove(&self, path: &str) -> Result<(), StoreError> {
-        absent(self.tools.run("xenstore-rm", &[path]))?;
-        Ok(())
+        let straight = |store: &mut Connection| store.rm(Tx::NONE, path);
+        present(self.ask(straight, ("xenstore-rm", &[path]), drop)).map(drop)
+    }
+
+    /// Straight, or by the program of this name with these arguments, whose output `read` understands.
+    fn ask<V>(
+        &self,
+        straight: impl FnOnce(&mut Connection) -> Result<V, Error>,
+        (program, arguments): (&'static str, &[&str]),
+        read: impl FnOnce(Vec<u8>) -> V,
+    ) -> Result<V, StoreError> {
+        if let Some(answer) = self.tools.xenstore()?.and_then(|store| store.ask(straight)) {
+            return Ok(answer?);
+        }
+        Ok(read(self.tools.run(program, arguments)?))
     }
 }
 
-/// Tells "there is no such node" (the programs say so and end with 1) from failures.
-fn absent(result: Result<Vec<u8>, ToolError>) -> Result<Option<Vec<u8>>, ToolError> {
-    match result {
-        Ok(output) => Ok(Some(output)),
-        Err(ToolError::Failed { said, .. })
-            if (said.contains("could") && said.contains(" path "))
-                || (said.contains("xs_directory (") && said.contains("No such file")) =>
-        {
-            Ok(None)
+/// What is below `path`, node by node. One that goes meanwhile is none.
+fn walk(store: &mut Connection, path: &str) -> Result<BTreeMap<String, String>, Error> {
+    let mut nodes = BTreeMap::new();
+    let mut folders = vec![String::new()];
+    while let Some(folder) = folders.pop() {
+        let names = match store.directory(Tx::NONE, &format!("{path}{folder}")) {
+            Err(error) if error.is("ENOENT") && !folder.is_empty() => continue,
+            names => names?,
+        };
+        for name in names {
+            let node = format!("{folder}/{name}");
+            match store.read(Tx::NONE, &format!("{path}{node}")) {
+                Err(error) if error.is("ENOENT") => continue,
+                value => {
+                    let value = String::from_utf8_lossy(&value?).into_owned();
+                    nodes.insert(node.trim_start_matches('/').to_owned(), value);
+                }
+            }
+            folders.push(node);
         }
+    }
+    Ok(nodes)
+}
+
+/// The same as `xenstore-ls -f` prints it.
+fn printed_tree(text: &str, path: &str) -> BTreeMap<String, String> {
+    let nodes = text.lines().filter_map(|line| {
+        let (name, value) = line
+            .strip_prefix(path)?
+            .strip_prefix('/')?
+            .split_once(" = \"")?;
+        Some((name.to_owned(), value.strip_suffix('"')?.to_owned()))
+    });
+    nodes.collect()
+}
+
+/// Tells "there is no such node" from failures.
+fn present<V>(answer: Result<V, StoreError>) -> Result<Option<V>, StoreError> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_absence() => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -95,6 +191,12 @@ fn absent(result: Result<Vec<u8>, ToolError>) -> Result<Option<Vec<u8>>, ToolErr
 mod tests {
     use std::cell::RefCell;
     use std::collections::BTreeMap;
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    use vchan_linux::xenstore::Message;
+    use vchan_linux::xenstore::wire::{self, Decoder};
 
     use super::*;
 
@@ -182,5 +284,109 @@ mod tests {
             }
         }
         assert!(XenStore::new(&Down).read("/a").is_err());
+    }
+
+    /// The program must not be needed.
+    struct Straight(Direct);
+
+    impl Tools for Straight {
+        fn run(&self, program: &'static str, _: &[&str]) -> Result<Vec<u8>, ToolError> {
+            Err(ToolError::Missing(program))
+        }
+
+        fn xenstore(&self) -> Result<Option<&Direct>, ToolError> {
+            Ok(Some(&self.0))
+        }
+    }
+
+    /// A store that answers each request, by its kind and path, with these kinds and payloads, and hangs up then.
+    fn answering(
+        answers: Vec<(u32, &'static [u8])>,
+    ) -> (Straight, thread::JoinHandle<Vec<String>>) {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let daemon = thread::spawn(move || {
+            let mut asked = Vec::new();
+            let mut decoder = Decoder::default();
+            for (kind, payload) in answers {
+                let request = loop {
+                    if let Some(request) = decoder.message().unwrap() {
+                        break request;
+                    }
+                    let mut piece = [0; 100];
+                    let length = theirs.read(&mut piece).unwrap();
+                    decoder.push(&piece[..length]);
+                };
+                let text = String::from_utf8(request.payload.clone()).unwrap();
+                asked.push(format!("{} {}", request.kind, text.replace('\0', " ")));
+                let reply = Message {
+                    kind,
+                    payload: payload.to_vec(),
+                    ..request
+                };
+                theirs.write_all(&reply.bytes().unwrap()).unwrap();
+            }
+            asked
+        });
+        let connection = Connection::over(ours.into()).unwrap();
+        (Straight(connection.into()), daemon)
+    }
+
+    #[test]
+    fn what_is_reached_straight_needs_no_program() {
+        let (tools, daemon) = answering(vec![
+            (wire::WRITE, b"OK\0"),
+            (wire::READ, b"-1\n2\n"),
+            (wire::ERROR, b"ENOENT\0"),
+            (wire::DIRECTORY, b"a\0b\0"),
+            (wire::ERROR, b"ENOENT\0"),
+            (wire::ERROR, b"ENOENT\0"),
+            (wire::ERROR, b"EACCES\0"),
+            (wire::READ, b"\xff"),
+        ]);
+        let store = XenStore::new(&tools);
+        store.write("/a", "-1\n2\n").unwrap();
+        assert_eq!(store.read("/a").unwrap().as_deref(), Some("-1\n2\n"));
+        assert_eq!(store.read("/b").unwrap(), None);
+        assert_eq!(store.list("/").unwrap(), ["a", "b"]);
+        assert_eq!(store.list("/b").unwrap(), Vec::<String>::new());
+        store.remove("/b").unwrap();
+        let refused = store.write("/c", "").unwrap_err().to_string();
+        assert!(refused.contains("EACCES"), "{refused}");
+        assert!(matches!(store.read("/d"), Err(StoreError::NotText(path)) if path == "/d"));
+        let asked = daemon.join().unwrap();
+        assert_eq!(asked[0], format!("{} /a -1\n2\n", wire::WRITE));
+        assert_eq!(asked[3], format!("{} / ", wire::DIRECTORY));
+    }
+
+    #[test]
+    fn a_tree_is_walked_straight_and_what_goes_meanwhile_is_left_out() {
+        let (tools, daemon) = answering(vec![
+            (wire::DIRECTORY, b"state\0stats\0gone\0"),
+            (wire::READ, b"running"),
+            (wire::READ, b""),
+            (wire::ERROR, b"ENOENT\0"),
+            (wire::DIRECTORY, b"stage\0"),
+            (wire::READ, b"in=1"),
+            (wire::ERROR, b"ENOENT\0"),
+            (wire::DIRECTORY, b""),
+        ]);
+        let tree = XenStore::new(&tools).tree("/a").unwrap();
+        let nodes: Vec<(&str, &str)> = tree.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(
+            nodes,
+            [("state", "running"), ("stats", ""), ("stats/stage", "in=1")]
+        );
+        let asked = daemon.join().unwrap();
+        assert_eq!(asked[5], format!("{} /a/stats/stage ", wire::READ));
+    }
+
+    #[test]
+    fn a_connection_that_broke_is_not_used_again() {
+        let (tools, daemon) = answering(vec![(wire::READ, b"1")]);
+        let store = XenStore::new(&tools);
+        assert_eq!(store.read("/a").unwrap().as_deref(), Some("1"));
+        daemon.join().unwrap();
+        assert!(matches!(store.read("/a"), Err(StoreError::Connection(_))));
+        assert!(tools.0.0.lock().unwrap().is_none());
     }
 }

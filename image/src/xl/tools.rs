@@ -1,13 +1,21 @@
-//! The rim towards other programs: one trait, and the one implementation that starts processes.
+//! The rim towards dom0: one trait, and the one implementation that starts processes and speaks to xenstored.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::io::Errno;
+
+use super::store::Direct;
 
 /// Where Xen's programs stand on Debian, elsewhere, and when built from source; searched after `PATH`.
 const XEN_FOLDERS: [&str; 6] = [
@@ -19,10 +27,15 @@ const XEN_FOLDERS: [&str; 6] = [
     "/usr/local/lib/xen/bin",
 ];
 
-/// Runs one program to its end.
+/// What is called on in dom0.
 pub trait Tools {
     /// Runs `program` with `arguments` and returns what it printed on standard output.
     fn run(&self, program: &'static str, arguments: &[&str]) -> Result<Vec<u8>, ToolError>;
+
+    /// The way to xenstore that needs no program, where there is one.
+    fn xenstore(&self) -> Result<Option<&Direct>, ToolError> {
+        Ok(None)
+    }
 }
 
 /// Why a program did not do its work.
@@ -69,19 +82,24 @@ pub enum ToolError {
 pub struct SystemTools {
     stop: Arc<AtomicBool>,
     patience: Duration,
+    xenstore: Arc<Direct>,
 }
 
 impl SystemTools {
     /// `stop` becomes true when the user asks to stop; a program that runs longer than `patience` is killed.
     pub fn new(stop: Arc<AtomicBool>, patience: Duration) -> Self {
-        Self { stop, patience }
+        Self {
+            stop,
+            patience,
+            xenstore: Arc::default(),
+        }
     }
 
     /// The same programs for cleaning up: no stop is heeded any more.
     pub fn for_cleanup(&self) -> Self {
         Self {
             stop: Arc::default(),
-            patience: self.patience,
+            ..self.clone()
         }
     }
 }
@@ -99,21 +117,13 @@ impl Tools for SystemTools {
             .process_group(0)
             .spawn()
             .map_err(start)?;
-        let output = child
-            .stdout
-            .take()
-            .map(|pipe| thread::spawn(move || drain(pipe)));
-        let errors = child
-            .stderr
-            .take()
-            .map(|pipe| thread::spawn(move || drain(pipe)));
         let deadline = Instant::now() + self.patience;
+        let (output, errors) = drain(&mut child, deadline).map_err(start)?;
         let status = loop {
             if let Some(status) = child.try_wait().map_err(start)? {
                 break status;
             }
-            let timed_out = Instant::now() >= deadline;
-            if timed_out {
+            if Instant::now() >= deadline {
                 let _ = child.kill();
                 let _ = child.wait();
                 return Err(ToolError::TimedOut {
@@ -121,12 +131,8 @@ impl Tools for SystemTools {
                     seconds: self.patience.as_secs(),
                 });
             }
-            thread::sleep(Duration::from_millis(5));
+            thread::sleep(Duration::from_millis(1));
         };
-        let collected = |thread: Option<thread::JoinHandle<Vec<u8>>>| {
-            thread.and_then(|t| t.join().ok()).unwrap_or_default()
-        };
-        let (output, errors) = (collected(output), collected(errors));
         if self.stop.load(Ordering::Relaxed) {
             return Err(ToolError::Stopped);
         }
@@ -138,6 +144,13 @@ impl Tools for SystemTools {
             });
         }
         Ok(output)
+    }
+
+    fn xenstore(&self) -> Result<Option<&Direct>, ToolError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(ToolError::Stopped);
+        }
+        Ok(Some(&self.xenstore))
     }
 }
 
@@ -169,11 +182,44 @@ fn is_program(file: &Path) -> bool {
         .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-fn drain(mut pipe: impl Read) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    // An error here is the end of the pipe for us: what arrived before it is what there is.
-    let _ = pipe.read_to_end(&mut bytes);
-    bytes
+/// What a program prints on standard output and standard error until it has closed both, or time is up.
+fn drain(child: &mut Child, deadline: Instant) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    let mut pipes = [
+        child
+            .stdout
+            .take()
+            .map(|pipe| File::from(OwnedFd::from(pipe))),
+        child
+            .stderr
+            .take()
+            .map(|pipe| File::from(OwnedFd::from(pipe))),
+    ];
+    for pipe in pipes.iter().flatten() {
+        fcntl_setfl(pipe, OFlags::NONBLOCK)?;
+    }
+    let mut read = [Vec::new(), Vec::new()];
+    loop {
+        for (pipe, bytes) in pipes.iter_mut().zip(&mut read) {
+            match pipe.as_mut().map(|open| open.read_to_end(bytes)) {
+                Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // Another error is the end of the pipe for us: what arrived before it is what there is.
+                _ => *pipe = None,
+            }
+        }
+        let mut open: Vec<PollFd<'_>> = pipes
+            .iter()
+            .flatten()
+            .map(|pipe| PollFd::new(pipe, PollFlags::IN))
+            .collect();
+        let left = deadline.saturating_duration_since(Instant::now());
+        if open.is_empty() || left.is_zero() {
+            return Ok(read.into());
+        }
+        match poll(&mut open, Timespec::try_from(left).ok().as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 fn spell(program: &str, arguments: &[&str]) -> String {
@@ -221,6 +267,20 @@ mod tests {
         };
         assert_eq!(said, "no memory");
         assert!(status.contains('3'), "{status}");
+    }
+
+    #[test]
+    fn much_on_both_streams_comes_back_whole() {
+        let script =
+            "head -c 300000 /dev/zero >&2; head -c 200000 /dev/zero; exec >&- 2>&-; sleep 0.05";
+        let output = tools(60_000).run("sh", &["-c", script]);
+        assert_eq!(output.unwrap().len(), 200_000);
+    }
+
+    #[test]
+    fn what_a_program_leaves_behind_is_not_waited_for_beyond_the_time() {
+        let output = tools(300).run("sh", &["-c", "echo done; sleep 5 &"]);
+        assert_eq!(output.ok().as_deref(), Some(b"done\n".as_slice()));
     }
 
     #[test]

@@ -124,12 +124,13 @@ impl<'t, T: Tools> Xl<'t, T> {
         Self { tools }
     }
 
-    /// `xl create CONFIG`: returns when the domain is built and running.
+    /// `xl create CONFIG`: returns when the domain is built and running. No process of `xl` stays to act on the domain's end
+    /// (`-e`), so that an ended domain is kept until this tool destroys it.
     pub fn create(&self, config: &Path) -> Result<(), XlError> {
         let path = config
             .to_str()
             .ok_or_else(|| XlError::PathNotText(config.display().to_string()))?;
-        self.tools.run("xl", &["create", "-q", path])?;
+        self.tools.run("xl", &["create", "-q", "-e", path])?;
         Ok(())
     }
 

@@ -5,7 +5,9 @@ use std::fs::File;
 use std::io::{self, Read as _};
 
 /// A UUID (RFC 9562) in the letters of `xl`: lower case, with dashes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct Uuid(String);
 

@@ -16,8 +16,8 @@ case "$1" in
     echo "Domain-0 0 512 2 r----- 14.4 0000 - -"
     cat "$FAKE"/domains/* 2>/dev/null || true ;;
   create)
-    name=$(sed -n 's/^name = "\(.*\)"$/\1/p' "$3")
-    cp "$3" "$FAKE/configs/$name.cfg"
+    name=$(sed -n 's/^name = "\(.*\)"$/\1/p' "$4")
+    cp "$4" "$FAKE/configs/$name.cfg"
     count=$(ls "$FAKE/configs" | wc -l)
     echo "$name $count 1 1 $(cat "$FAKE/end.$name" 2>/dev/null || echo '---s-- 0.1 0001 0 -')" >"$FAKE/domains/$name"
     echo "create $name" >>"$FAKE/log" ;;
@@ -144,6 +144,8 @@ impl Dom0 {
             .arg(weather)
             .env("PATH", format!("{}:{path}", self.path("bin").display()))
             .env("FAKE", self.folder.path())
+            // Should this machine be a dom0: its xenstore is not meant.
+            .env("XENSTORED_PATH", self.path("no-socket"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

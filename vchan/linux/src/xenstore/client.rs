@@ -19,7 +19,7 @@ use thiserror::Error;
 use super::wire::{self, Decoder, HEADER_SIZE, Message, PAYLOAD_MAX, PathError, Violation};
 use crate::reactor::Readable;
 
-/// xenstored's socket, where it runs in this very domain; `$XENSTORED_PATH` names another one, as for libxenstore.
+/// xenstored's socket, where it runs in this very domain; `$XENSTORED_PATH` names the only one to try, as for libxenstore.
 const SOCKETS: [&str; 2] = ["/run/xenstored/socket", "/var/run/xenstored/socket"];
 /// The kernel's way to it, in any domain.
 const DEVICES: [&str; 2] = ["/dev/xen/xenbus", "/proc/xen/xenbus"];
@@ -105,13 +105,12 @@ pub struct Connection {
 impl Connection {
     /// A connection to the store of this machine.
     pub fn open() -> Result<Self, Error> {
-        let named = env::var_os("XENSTORED_PATH");
-        let sockets = named
-            .iter()
-            .map(Path::new)
-            .chain(SOCKETS.iter().map(Path::new));
+        if let Some(named) = env::var_os("XENSTORED_PATH") {
+            let stream = UnixStream::connect(Path::new(&named)).map_err(Error::Unreachable)?;
+            return Self::over(stream.into());
+        }
         let mut error = io::Error::from(io::ErrorKind::NotFound);
-        for socket in sockets {
+        for socket in SOCKETS {
             match UnixStream::connect(socket) {
                 Ok(stream) => return Self::over(stream.into()),
                 Err(failed) => error = failed,
