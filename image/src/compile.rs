@@ -308,14 +308,16 @@ fn cargo(workspace: &Workspace, source: &Source) -> Result<PathBuf, CompileError
     if !output.status.success() {
         return Err(failed());
     }
-    let text = String::from_utf8_lossy(&output.stdout);
-    let artifacts = text
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
-    let mut programs = artifacts
-        .filter(|artifact| artifact.target.name == source.name)
-        .filter_map(|a| a.executable);
-    programs.next().ok_or_else(failed)
+    executable(&output.stdout, &source.name).ok_or_else(failed)
+}
+
+/// Where cargo has put the program of this name, by what it printed.
+pub(crate) fn executable(printed: &[u8], name: &str) -> Option<PathBuf> {
+    let text = String::from_utf8_lossy(printed);
+    text.lines()
+        .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
+        .filter(|artifact| artifact.target.name == name)
+        .find_map(|artifact| artifact.executable)
 }
 
 fn table(reports: &[Report]) -> String {

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use stage::note::Description;
+
 use crate::elf::{Image, ReadError};
 use crate::pipeline::Catalogue;
 use crate::workspace::Workspace;
@@ -82,27 +84,31 @@ pub fn catalogue(folder: &Path) -> Result<Catalogue, ImagesError> {
             continue;
         };
         let name = stem.to_string_lossy().into_owned();
-        let bytes = fs::read(&path).map_err(|source| ImagesError::File {
-            path: path.clone(),
-            source,
-        })?;
-        let image = Image::read(&bytes).map_err(|source| ImagesError::NotElf {
-            path: path.clone(),
-            source,
-        })?;
-        let section = image
-            .section(".note.Grantflow")
-            .map_or(&[][..], |section| section.data);
-        let description = stage::note::parse(section).map_err(|source| ImagesError::Note {
-            path: path.clone(),
-            source,
-        })?;
-        images.insert(name, description);
+        images.insert(name, description(&path)?);
     }
     if images.is_empty() {
         return Err(ImagesError::None(folder.to_owned()));
     }
     Ok(images)
+}
+
+/// What an image, or the program of a stage, says of itself.
+pub fn description(path: &Path) -> Result<Description, ImagesError> {
+    let bytes = fs::read(path).map_err(|source| ImagesError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    let image = Image::read(&bytes).map_err(|source| ImagesError::NotElf {
+        path: path.to_owned(),
+        source,
+    })?;
+    let section = image
+        .section(".note.Grantflow")
+        .map_or(&[][..], |section| section.data);
+    stage::note::parse(section).map_err(|source| ImagesError::Note {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]

@@ -73,6 +73,7 @@ fn snapshot() -> Snapshot {
         stage: name.into(),
         domain: format!("p-{name}"),
         domid: Some(1),
+        pid: None,
         incarnation: name.into(),
         phase: Phase::Running,
         state: "running".into(),

@@ -12,11 +12,12 @@ use super::domains::{ComposeError, is_alive, of_record};
 use super::down::{Ending, down};
 use super::load::{FileArgs, Loaded};
 use super::plan::Plan;
+use super::process::look::OnProcesses;
 use super::record::{self, Journal, Record, RecordError};
 use super::snapshot::OnXen;
 use super::status::{StageStatus, of_stages, status, table};
 use super::up::{Scope, Wanted, up};
-use super::{in_lab, supervise};
+use super::{in_lab, process, supervise};
 use crate::failure::Failure;
 use crate::lab::signals;
 use crate::output;
@@ -33,6 +34,9 @@ const SUPERVISOR: Duration = Duration::from_secs(10);
 /// How often who waits is told what for.
 const NEWS: Duration = Duration::from_secs(10);
 
+/// How long to wait for the end of a pipeline, unless told otherwise.
+const WAIT: Duration = Duration::from_secs(300);
+
 /// How often to look whether stages have ended.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -43,6 +47,8 @@ pub enum Target {
     Xen,
     /// In the lab: Xen and dom0 under QEMU, booted for this run and ended with it
     Lab,
+    /// Here, as plain processes that end with this command: no Xen is needed
+    Process,
 }
 
 /// What `grantflow up` is told.
@@ -53,12 +59,16 @@ pub struct UpArgs {
     /// Where to run
     #[arg(long, value_enum, default_value_t = Target::Xen)]
     target: Target,
-    /// Wait until every stage has ended, print what each has done, and fail if one did not end well; in the lab always
+    /// Folder of the stages' programs, for processes [default: built now]
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
+    /// Wait until every stage has ended, print what each has done, and fail if one did not end well; in the lab and for processes
+    /// always
     #[arg(long)]
     wait: bool,
-    /// How long to wait, in seconds
-    #[arg(long, value_name = "S", default_value_t = 300)]
-    timeout: u64,
+    /// How long to wait, in seconds [default: 300; for processes as long as it takes]
+    #[arg(long, value_name = "S")]
+    timeout: Option<u64>,
     /// Do not start a supervisor: what crashes stays as it is
     #[arg(long)]
     no_supervisor: bool,
@@ -149,7 +159,16 @@ fn planned(args: &FileArgs) -> Result<(Loaded, Plan), Failure> {
 /// `grantflow up`.
 pub fn run_up(args: &UpArgs, json: bool) -> Result<(), Failure> {
     let progress = Progress::new();
-    let timeout = Duration::from_secs(args.timeout);
+    if args.target == Target::Process {
+        let wanted = process::up::Wanted {
+            file: &args.file.file,
+            programs: args.programs.as_deref(),
+            timeout: args.timeout.map(Duration::from_secs),
+            json,
+        };
+        return process::up::up(&wanted, &progress);
+    }
+    let timeout = args.timeout.map_or(WAIT, Duration::from_secs);
     let (loaded, plan) = planned(&args.file)?;
     if args.target == Target::Lab {
         return in_lab::up(&loaded, &args.file.file, &plan, timeout, json, &progress);
@@ -260,14 +279,27 @@ fn wait(
     }
 }
 
-/// The name of a pipeline that was brought up: the one that is given by name or by file, or the only one.
+/// The name of a pipeline of domains that was brought up: the one that is given by name or by file, or the only one.
 pub(crate) fn known_name(given: Option<&str>) -> Result<String, ComposeError> {
-    let known = record::names(&record::home());
+    choose(given, &record::names(&record::home()))
+}
+
+/// The name of a pipeline that was brought up, and its processes if that is what it is made of.
+pub(crate) fn known(given: Option<&str>) -> Result<(String, Option<OnProcesses>), ComposeError> {
+    let mut names = record::names(&record::home());
+    names.extend(process::nest::names());
+    names.dedup();
+    let name = choose(given, &names)?;
+    let processes = OnProcesses::find(&name)?;
+    Ok((name, processes))
+}
+
+fn choose(given: Option<&str>, known: &[String]) -> Result<String, ComposeError> {
     let unknown = |name: &str, known: String| ComposeError::Unknown {
         name: name.to_owned(),
         known,
     };
-    let name = match (given, known.as_slice()) {
+    let name = match (given, known) {
         (Some(given), _) => name_of(given),
         (None, [only]) => only.clone(),
         (None, []) => {
@@ -283,7 +315,7 @@ pub(crate) fn known_name(given: Option<&str>) -> Result<String, ComposeError> {
             ));
         }
     };
-    match known.as_slice() {
+    match known {
         known if known.contains(&name) => Ok(name),
         [] => Err(unknown(
             &format!("`{name}`"),
@@ -314,14 +346,23 @@ fn name_of(given: &str) -> String {
 /// `grantflow down`.
 pub fn run_down(args: &DownArgs, json: bool) -> Result<(), Failure> {
     let progress = Progress::new();
-    let dom0 = Dom0::here()?;
-    let name = known_name(args.which.pipeline.as_deref()).map_err(by_blame)?;
-    let journal = take(&name)?;
+    let (name, processes) = known(args.which.pipeline.as_deref()).map_err(by_blame)?;
     let patience = if args.now {
         Duration::ZERO
     } else {
         Duration::from_secs(args.timeout)
     };
+    if let Some(processes) = processes {
+        process::down::down(&name, &processes, patience)?;
+        if json {
+            output::line(json!({ "name": name }))?;
+        } else {
+            output::line(format_args!("{name} is down"))?;
+        }
+        return Ok(());
+    }
+    let dom0 = Dom0::here()?;
+    let journal = take(&name)?;
     let ending = Ending {
         patience,
         look: LOOK,
@@ -346,10 +387,21 @@ pub fn run_down(args: &DownArgs, json: bool) -> Result<(), Failure> {
 
 /// `grantflow status`.
 pub fn run_status(args: &WhichArgs, json: bool) -> Result<(), Failure> {
-    let dom0 = Dom0::here()?;
-    let name = known_name(args.pipeline.as_deref()).map_err(by_blame)?;
-    let record = record::look(&record::home(), &name)?.unwrap_or_default();
-    let stages = status(&record, &OnXen(&dom0.tools)).map_err(by_blame)?;
+    let (name, processes) = known(args.pipeline.as_deref()).map_err(by_blame)?;
+    let (record, stages) = match processes {
+        Some(processes) => {
+            let record = processes.record().clone();
+            let stages = status(&record, &processes);
+            (record, stages)
+        }
+        None => {
+            let dom0 = Dom0::here()?;
+            let record = record::look(&record::home(), &name)?.unwrap_or_default();
+            let stages = status(&record, &OnXen(&dom0.tools));
+            (record, stages)
+        }
+    };
+    let stages = stages.map_err(by_blame)?;
     if json {
         output::line(json!({ "name": name, "generation": record.generation, "stages": stages }))?;
     } else {

@@ -160,7 +160,7 @@ pub fn load(path: &Path, images: Catalogue) -> Result<Loaded, LoadError> {
 }
 
 /// No more of the file than [`read`] refuses for its length.
-fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let most = u64::try_from(FILE_MAX)
         .unwrap_or(u64::MAX)

@@ -7,7 +7,8 @@
 //!   [`first_words`] of each; [`snapshot`] sees how they are and [`status`] tells it, [`logs`] what they print, [`down`] ends
 //!   them.
 //! * [`supervise`] starts again what has ended, when [`policy`] says.
-//! * [`commands`] are the command lines of those, and [`in_lab`] runs them in the lab.
+//! * [`commands`] are the command lines of those, [`in_lab`] runs them in the lab, and [`process`] runs a
+//!   pipeline without Xen.
 
 pub mod check;
 pub mod commands;
@@ -20,6 +21,7 @@ pub mod load;
 pub mod logs;
 pub mod plan;
 pub mod policy;
+pub mod process;
 pub mod record;
 pub mod schema;
 pub mod snapshot;

@@ -64,19 +64,27 @@ impl Policy {
         now: Duration,
     ) -> Verdict {
         let trouble = self.0.entry(stage.to_owned()).or_default();
-        let wanted = match (restart, health) {
-            (_, Health::Runs) => {
-                trouble.runs(now);
-                false
-            }
-            (Restart::Never, _) | (Restart::OnFailure, Health::Ended) => false,
-            (Restart::OnFailure, Health::Failed) | (Restart::Always, _) => true,
-        };
-        if wanted {
+        if health == Health::Runs {
+            trouble.runs(now);
+        }
+        if is_wanted(restart, health) {
             trouble.attempt(now)
         } else {
             Verdict::Leave
         }
+    }
+
+    /// Whether a stage that is so will be started again some time, if it goes on as it is.
+    pub fn will_restart(&self, stage: &str, restart: Restart, health: Health) -> bool {
+        let is_given_up = self.0.get(stage).is_some_and(|trouble| trouble.given_up);
+        is_wanted(restart, health) && !is_given_up
+    }
+}
+
+fn is_wanted(restart: Restart, health: Health) -> bool {
+    match (restart, health) {
+        (_, Health::Runs) | (Restart::Never, _) | (Restart::OnFailure, Health::Ended) => false,
+        (Restart::OnFailure, Health::Failed) | (Restart::Always, _) => true,
     }
 }
 
@@ -151,6 +159,12 @@ mod tests {
         let deeds = deeds(Restart::OnFailure, Health::Failed, 10_000);
         let (last, attempts) = deeds.split_last().unwrap();
         assert_eq!(last.1, Verdict::GiveUp);
+        let mut policy = Policy::default();
+        for second in 0..10_000 {
+            policy.judge("s", Restart::OnFailure, Health::Failed, at(second));
+            let will = policy.will_restart("s", Restart::OnFailure, Health::Failed);
+            assert_eq!(will, second < last.0, "{second}");
+        }
         assert_eq!(attempts.len(), usize::try_from(MOST).unwrap());
         let times: Vec<u64> = attempts.iter().map(|(second, _)| *second).collect();
         let waits: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();

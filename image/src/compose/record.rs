@@ -67,6 +67,27 @@ pub struct EdgeRecord {
     pub feedback: bool,
 }
 
+impl EdgeRecord {
+    /// The ends that the stage at this place of a plan has.
+    pub fn of_stage(plan: &Plan, own: usize) -> Vec<Self> {
+        let mut ends = Vec::new();
+        for wire in &plan.wires {
+            for (end, peer, reads) in [(wire.to, wire.from, true), (wire.from, wire.to, false)] {
+                if end == Some(own) {
+                    let peer = peer.and_then(|peer| plan.stages.get(peer));
+                    ends.push(Self {
+                        name: wire.name.clone(),
+                        peer: peer.map(|peer| peer.stage.clone()),
+                        reads,
+                        feedback: wire.feedback,
+                    });
+                }
+            }
+        }
+        ends
+    }
+}
+
 /// How to undo a step. Undoing what was not done yet, or was undone already, does nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -253,7 +274,7 @@ fn read(folder: &Path) -> Result<Option<Record>, RecordError> {
 }
 
 /// The lock of a pipeline's folder, unless the folder went meanwhile.
-fn lock(folder: &Path, name: &str) -> Result<Option<Lock>, RecordError> {
+pub(super) fn lock(folder: &Path, name: &str) -> Result<Option<Lock>, RecordError> {
     let path = folder.join("lock");
     let lock = match Lock::take(&path) {
         Ok(Some(lock)) => lock,

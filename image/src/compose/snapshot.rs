@@ -42,6 +42,8 @@ pub struct StageSnapshot {
     pub domain: String,
     /// The domain's number; none if it is gone.
     pub domid: Option<u16>,
+    /// The process's; none if it is gone.
+    pub pid: Option<i32>,
     /// What is another after a restart: counters have begun anew then.
     pub incarnation: String,
     /// What it does.
@@ -293,6 +295,7 @@ fn of_domain(stage: &StageRecord, domain: Option<&Domain>, nodes: &Nodes) -> Sta
         stage: stage.name.clone(),
         domain: stage.domain.clone(),
         domid: domain.map(|domain| domain.id.0),
+        pid: None,
         incarnation: stage.uuid.to_string(),
         phase,
         state,

@@ -15,6 +15,9 @@ pub struct StageStatus {
     pub domain: String,
     /// The domain's number; none if it is gone.
     pub domid: Option<u16>,
+    /// The process's, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<i32>,
     /// What it says of itself, or what Xen says of it once it has ended: `running`, `waiting EDGE`, `crash`, `gone`.
     pub state: String,
     /// MiB.
@@ -49,6 +52,7 @@ pub fn of_stages(stages: Vec<StageSnapshot>) -> Vec<StageStatus> {
         stage: stage.stage,
         domain: stage.domain,
         domid: stage.domid,
+        pid: stage.pid,
         state: stage.state,
         memory_mib: stage.memory_mib,
         cpu_seconds: stage.cpu_seconds,
@@ -70,9 +74,11 @@ pub fn table(stages: &[StageStatus]) -> String {
         .max()
         .unwrap_or(0)
         .max(5);
+    let are_processes = stages.iter().any(|stage| stage.pid.is_some());
+    let number = if are_processes { "pid" } else { "domid" };
     let mut text = format!(
-        "{:<width$}  {:>5} {:>5} {:>7} {:>10} {:>10} {:>8}  state\n",
-        "stage", "domid", "MiB", "CPU s", "in", "out", "dropped"
+        "{:<width$}  {number:>7} {:>5} {:>7} {:>10} {:>10} {:>8}  state\n",
+        "stage", "MiB", "CPU s", "in", "out", "dropped"
     );
     for stage in stages {
         let number = |of: fn(&Readings) -> u64| {
@@ -81,11 +87,11 @@ pub fn table(stages: &[StageStatus]) -> String {
                 .as_ref()
                 .map_or_else(|| "-".to_owned(), |readings| of(readings).to_string())
         };
-        let domid = stage
-            .domid
-            .map_or_else(|| "-".to_owned(), |id| id.to_string());
+        let domid = stage.domid.map(|id| id.to_string());
+        let pid = stage.pid.map(|pid| pid.to_string());
+        let own = domid.or(pid).unwrap_or_else(|| "-".to_owned());
         text += &format!(
-            "{:<width$}  {domid:>5} {:>5} {:>7.1} {:>10} {:>10} {:>8}  {}\n",
+            "{:<width$}  {own:>7} {:>5} {:>7.1} {:>10} {:>10} {:>8}  {}\n",
             stage.stage,
             stage.memory_mib,
             stage.cpu_seconds,

@@ -287,28 +287,6 @@ impl<'p> Change<'p> {
     }
 
     fn records(&self, before: &[StageRecord]) -> Vec<StageRecord> {
-        let name = |stage: Option<usize>| {
-            stage
-                .and_then(|stage| self.plan.stages.get(stage))
-                .map(|stage| stage.stage.clone())
-        };
-        let ends = |own: usize| {
-            let mut ends = Vec::new();
-            for wire in &self.plan.wires {
-                for (end, peer, reads) in [(wire.to, wire.from, true), (wire.from, wire.to, false)]
-                {
-                    if end == Some(own) {
-                        ends.push(EdgeRecord {
-                            name: wire.name.clone(),
-                            peer: name(peer),
-                            reads,
-                            feedback: wire.feedback,
-                        });
-                    }
-                }
-            }
-            ends
-        };
         let restarts = |name: &str, fate: &Fate| {
             let known = before.iter().find(|known| known.name == name);
             known.map_or(0, |known| match fate {
@@ -323,7 +301,7 @@ impl<'p> Change<'p> {
                 domain: stage.domain.clone(),
                 uuid: fate.uuid().clone(),
                 digest: digest.clone(),
-                edges: ends(place),
+                edges: EdgeRecord::of_stage(self.plan, place),
                 restarts: restarts(&stage.stage, fate),
             })
             .collect()

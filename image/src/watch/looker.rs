@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::compose::commands::{Dom0, by_blame, known_name};
+use crate::compose::commands::{Dom0, by_blame, known};
+use crate::compose::process::look::OnProcesses;
 use crate::compose::record;
 use crate::compose::snapshot::{OnXen, Snapshot, snapshot};
 use crate::failure::Failure;
@@ -29,7 +30,7 @@ pub struct Looker {
 impl Looker {
     /// At the pipeline that is meant.
     pub fn new(which: &Which) -> Result<Self, Failure> {
-        let name = known_name(which.pipeline.as_deref()).map_err(by_blame)?;
+        let (name, _) = known(which.pipeline.as_deref()).map_err(by_blame)?;
         let dom0 = Dom0::here()?;
         Ok(Self {
             name,
@@ -50,6 +51,10 @@ impl Looker {
 
     /// The pipeline now, which the caller's clock calls `at`; none once it is down.
     pub fn look(&self, at: Duration) -> Result<Option<Snapshot>, Failure> {
+        if let Some(processes) = OnProcesses::find(&self.name)? {
+            let now = snapshot(&self.name, processes.record(), &processes, at);
+            return Ok(Some(now.map_err(by_blame)?));
+        }
         // A supervisor may have given stages other domains.
         let Some(record) = record::look(&record::home(), &self.name)? else {
             return Ok(None);

@@ -24,6 +24,7 @@ pub fn pipeline(second: u64, readings: u64) -> Snapshot {
         stage: stage.into(),
         domain: format!("water-{stage}"),
         domid: Some(domid),
+        pid: None,
         incarnation: stage.into(),
         phase: Phase::Running,
         state: "running".into(),

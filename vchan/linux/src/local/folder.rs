@@ -46,16 +46,20 @@ pub enum NameError {
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// The folder of this user: `$XDG_RUNTIME_DIR/grantflow/vchan`, or the same below a folder of mode 700 in the system's
-    /// temporary folder where that is unset.
+    /// The folder of this user: `vchan` in the folder of [`home`](Self::home).
     pub fn of_user() -> Result<Self, FolderError> {
+        let home = Self::at(Self::home())?;
+        Self::at(home.path().join("vchan"))
+    }
+
+    /// Where all that concerns running programs of this user has its folder: `$XDG_RUNTIME_DIR/grantflow`, or a folder in the
+    /// system's temporary one where that is unset. [`at`](Self::at) makes it, or sees that it is this user's.
+    pub fn home() -> PathBuf {
         let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let place = match runtime.filter(|path| path.is_absolute()) {
+        match runtime.filter(|path| path.is_absolute()) {
             Some(runtime) => runtime.join("grantflow"),
             None => env::temp_dir().join(format!("grantflow-{}", geteuid().as_raw())),
-        };
-        Self::at(&place)?;
-        Self::at(place.join("vchan"))
+        }
     }
 
     /// This folder, which is made if it is not there; the one around it must be. It must be ours, and of mode 700.

@@ -1,0 +1,277 @@
+//! `grantflow up --target process`: real processes over real vchan, killed and asked to end.
+
+mod bench;
+
+use std::fs;
+use std::time::Duration;
+
+use grantflow::broker::{Broker, BrokerError, Heard, Subscriber};
+use grantflow::demo::messages::Messages;
+use libtest_mimic::{Arguments, Failed, Trial};
+use rustix::process::Signal;
+
+use bench::{Bench, edge, is_alive, pipelines, send, stage};
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let missing = match Broker::start().and_then(|broker| Subscriber::start(&broker.address(), "#"))
+    {
+        Err(error @ BrokerError::Missing { .. }) => {
+            eprintln!("{error}: the test of waterworks.toml is IGNORED");
+            true
+        }
+        _ => false,
+    };
+    let trials = vec![
+        Trial::test("alerts_are_raised_and_cleared_and_nothing_is_left", alerts),
+        Trial::test("waterworks_reach_a_broker_whole", waterworks).with_ignored_flag(missing),
+        Trial::test(
+            "s6_a_killed_stage_comes_back_alone_and_what_was_lost_is_counted",
+            killed,
+        ),
+        Trial::test(
+            "c7_a_killed_composer_takes_its_processes_with_it",
+            composer_killed,
+        ),
+        Trial::test(
+            "c4_a_stage_that_does_not_start_leaves_nothing",
+            does_not_start,
+        ),
+        Trial::test(
+            "c3_a_second_composer_is_refused_and_down_drains_the_first",
+            down,
+        ),
+        Trial::test(
+            "parameters_of_any_length_and_with_spaces_arrive",
+            parameters,
+        ),
+        Trial::test(
+            "names_of_apps_that_are_not_there_are_told_with_their_place",
+            unknown_app,
+        ),
+    ];
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn alerts() -> Result<(), Failed> {
+    let bench = Bench::new()?;
+    let file = pipelines().join("alerts.toml");
+    let output = bench.up(&file).output()?;
+    let told = bench::json(&output)?;
+    // As many as the lab's, where the same file runs as domains.
+    assert_eq!(edge(&told, "alerts")["received"], 7);
+    for name in ["source", "smooth", "alerts"] {
+        let edge = edge(&told, name);
+        assert_eq!(
+            (&edge["sent"], &edge["lost"]),
+            (&edge["received"], &0.into()),
+            "{told}"
+        );
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(said.matches("\"vb\":true").count(), 4, "{said}");
+    assert!(said.contains("log    | [{"), "{said}");
+    assert_eq!(bench.left(), Vec::<String>::new());
+    Ok(())
+}
+
+/// The whole of the demo's pipeline, the gateway among it, on this host's network.
+fn waterworks() -> Result<(), Failed> {
+    let bench = Bench::new()?;
+    let broker = Broker::start()?;
+    let mut subscriber = Subscriber::start(&broker.address(), "grantflow/waterworks/#")?;
+    let text = fs::read_to_string(pipelines().join("waterworks.toml"))?;
+    let text = text.replace("10.0.2.2:1883", &broker.address().to_string());
+    assert!(text.contains(&broker.address().to_string()));
+    let file = bench.file("waterworks", &text)?;
+    let told = bench::json(&bench.up(&file).output()?)?;
+    let sent = edge(&told, "windows")["sent"].as_u64().unwrap_or_default();
+    assert!(sent > 0, "{told}");
+    assert_eq!(edge(&told, "windows")["received"], sent);
+    let mut messages = Messages::default();
+    while messages.counts().readings < sent {
+        match subscriber.next(Duration::from_secs(30)) {
+            Heard::Message(_, message) => {
+                messages.absorb(&message)?;
+            }
+            other => return Err(format!("{other:?} after {:?}", messages.counts()).into()),
+        }
+    }
+    assert_eq!((messages.counts().again, messages.counts().lost), (0, 0));
+    Ok(())
+}
+
+/// A source that makes readings until it is asked to end, and two stages behind it.
+const ENDLESS: &str = r#"
+[[stage]]
+name = "source"
+app = "sensor"
+parameters = { signal = "sine", rate = 5000, count = 0 }
+[[stage]]
+name = "middle"
+app = "filter"
+[[stage]]
+name = "end"
+app = "aggregator"
+parameters.window = "1h"
+[[stage]]
+name = "sink"
+app = "log"
+[[edge]]
+from = "source"
+to = "middle"
+[[edge]]
+from = "middle"
+to = "end"
+[[edge]]
+from = "end"
+to = "sink"
+"#;
+
+fn killed() -> Result<(), Failed> {
+    let bench = Bench::new()?;
+    let file = bench.file("endless", ENDLESS)?;
+    let mut up = bench.run(&file)?;
+    let before = bench.status_when("endless", |stages| stages.iter().all(bench::works))?;
+    let pid = stage(&before, "middle")["pid"].clone();
+    send(&pid, Signal::KILL)?;
+    let after = bench.status_when("endless", |stages| {
+        let middle = stages.iter().find(|one| one["stage"] == "middle");
+        stages.iter().all(bench::works) && middle.is_some_and(|one| one["pid"] != pid)
+    })?;
+    for name in ["source", "end", "sink"] {
+        assert_eq!(
+            stage(&before, name)["pid"],
+            stage(&after, name)["pid"],
+            "{name}"
+        );
+    }
+    up.signal(Signal::INT)?;
+    let told = bench::json(&up.output()?)?;
+    assert_eq!(told["restarts"], 1, "{told}");
+    // The writer has sent what the new reader has received, and what it knows to be gone.
+    let edge = edge(&told, "source");
+    let number = |key: &str| edge[key].as_u64().unwrap_or_default();
+    assert!(number("lost") > 0, "{told}");
+    assert_eq!(
+        number("sent"),
+        number("received") + number("lost"),
+        "{told}"
+    );
+    assert_eq!(bench.left(), Vec::<String>::new());
+    Ok(())
+}
+
+fn composer_killed() -> Result<(), Failed> {
+    let bench = Bench::new()?;
+    let file = bench.file("endless", ENDLESS)?;
+    let mut up = bench.run(&file)?;
+    let stages = bench.status_when("endless", |stages| stages.iter().all(bench::works))?;
+    up.signal(Signal::KILL)?;
+    up.wait()?;
+    for stage in &stages {
+        bench::until("a process has outlived its composer", || {
+            !is_alive(&stage["pid"])
+        })?;
+    }
+    bench.status_when("endless", |stages| {
+        stages.iter().all(|stage| stage["state"] == "gone")
+    })?;
+    // What it has left is in nobody's way, and goes with the next.
+    assert_eq!(bench.left(), ["endless"]);
+    let mut next = bench.run(&file)?;
+    bench.status_when("endless", |stages| stages.iter().all(bench::works))?;
+    let down = bench.grantflow(&["down", "--now", "endless"]).output()?;
+    assert!(down.status.success(), "{down:?}");
+    next.wait()?;
+    assert_eq!(bench.left(), Vec::<String>::new());
+    Ok(())
+}
+
+fn does_not_start() -> Result<(), Failed> {
+    let bench = Bench::new()?;
+    // No recording and no signal: the program itself finds that out.
+    let text = ENDLESS.replace("signal = \"sine\", ", "");
+    let file = bench.file("broken", &text)?;
+    let output = bench.up(&file).output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("source ended at once"), "{said}");
+    assert_eq!(bench.left(), Vec::<String>::new());
+    assert_eq!(bench.processes(), Vec::<i32>::new());
+
+    fs::remove_file(bench.programs().join("log"))?;
+    fs::write(bench.programs().join("log"), "no program")?;
+    let output = bench.up(&bench.file("broken", ENDLESS)?).output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert_eq!(bench.left(), Vec::<String>::new());
+    assert_eq!(bench.processes(), Vec::<i32>::new());
+    Ok(())
+}
+
+fn down() -> Result<(), Failed> {
+    let bench = Bench::new()?;
+    let file = bench.file("endless", ENDLESS)?;
+    let mut first = bench.run(&file)?;
+    let before = bench.status_when("endless", |stages| stages.iter().all(bench::works))?;
+    let second = bench.up(&file).output()?;
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("another grantflow"), "{said}");
+    let after = bench.status_when("endless", |stages| stages.iter().all(bench::works))?;
+    assert_eq!(stage(&before, "end")["pid"], stage(&after, "end")["pid"]);
+    let down = bench.grantflow(&["down"]).output()?;
+    assert!(down.status.success(), "{down:?}");
+    assert_eq!(bench.left(), Vec::<String>::new());
+    let told = bench::json(&first.output()?)?;
+    for edge in ["source", "middle", "end"].map(|name| edge(&told, name)) {
+        assert_eq!(
+            (&edge["sent"], &edge["lost"]),
+            (&edge["received"], &0.into()),
+            "{told}"
+        );
+    }
+    Ok(())
+}
+
+fn parameters() -> Result<(), Failed> {
+    let bench = Bench::new()?;
+    // More than a domain's command line holds, and a secret, which goes with the module.
+    let columns = || 1..=60;
+    let list = |of: &dyn Fn(u32) -> String| columns().map(of).collect::<Vec<_>>().join(", ");
+    let text = format!(
+        "[[stage]]\nname = \"a\"\napp = \"sensor\"\ndata = \"data.csv\"\nsecret = \"secret\"\n\
+         parameters.time = \"the time\"\nparameters.name = {{ {} }}\nparameters.unit = {{ {} }}\n\
+         [[stage]]\nname = \"b\"\napp = \"log\"\n[[edge]]\nfrom = \"a\"\nto = \"b\"\n",
+        list(&|column| format!("{column} = \"water-{column}\"")),
+        list(&|column| format!("{column} = \"Cel\""))
+    );
+    let data = format!(
+        "the time, {}\n2026-01-01T00:00:00Z, {}\n",
+        list(&|column| format!("c{column}")),
+        list(&|column| column.to_string())
+    );
+    fs::write(bench.folder().join("data.csv"), data.replace(", ", ","))?;
+    fs::write(bench.folder().join("secret"), "user:password")?;
+    let output = bench.up(&bench.file("long", &text)?).output()?;
+    let told = bench::json(&output)?;
+    assert_eq!(edge(&told, "a")["received"], 60, "{told}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("water-60"), "{said}");
+    assert!(!said.contains("password"), "{said}");
+    Ok(())
+}
+
+fn unknown_app() -> Result<(), Failed> {
+    let bench = Bench::new()?;
+    let file = bench.file("typo", &ENDLESS.replace("\"filter\"", "\"fitler\""))?;
+    let output = bench.up(&file).output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("typo.toml:8:7: ") && said.contains("filter"),
+        "{said}"
+    );
+    Ok(())
+}
