@@ -233,7 +233,17 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_that_does_not_fit_into_its_memory_is_told_where_that_is_given() {
+    fn c1_ten_mebibytes_are_refused_by_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.toml");
+        fs::File::create(&path).unwrap().set_len(10 << 20).unwrap();
+        assert_eq!(bytes(&path).unwrap().len(), FILE_MAX + 1);
+        let told = load(&path, images()).unwrap_err().to_string();
+        assert!(told.contains("a pipeline's has 1048576 at most"), "{told}");
+    }
+
+    #[test]
+    fn c6_a_stage_that_does_not_fit_into_its_memory_is_told_where_that_is_given() {
         let folder = tempfile::tempdir().unwrap();
         let place = |name: &str| folder.path().join(name);
         let image = fs::File::create(place("filter.elf")).unwrap();

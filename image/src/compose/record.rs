@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_command_on_the_same_pipeline_is_refused_as_long_as_the_first_is_at_work() {
+    fn c3_a_second_command_on_the_same_pipeline_is_refused_as_long_as_the_first_is_at_work() {
         let home = tempfile::tempdir().unwrap();
         let first = Journal::open(home.path(), "p").unwrap();
         assert!(

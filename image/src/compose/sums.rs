@@ -297,6 +297,14 @@ mod tests {
         assert_eq!(two.grants, 2 + 64 + 128 + 8);
         assert_eq!((sums.grants, sums.ports), (one.grants + two.grants, 11));
         assert_eq!(sums.memory_mib, 3, "2 MiB, and what Xen takes beside");
+        let edges: Vec<String> = (0..120).map(|edge| format!("in.e{edge}")).collect();
+        let edges: Vec<(&str, &str)> = edges
+            .iter()
+            .map(|key| (key.as_str(), "?,ring=1048576"))
+            .collect();
+        let many = vec![stage(&edges, false); 8];
+        // Each 1 MiB, 128 KiB, and 61 pages of its grant table.
+        assert_eq!(memory_mib(many.iter()), 11);
     }
 
     #[test]

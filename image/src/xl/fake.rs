@@ -12,6 +12,16 @@ pub enum Fault {
     Fails,
     /// It does its work, and fails.
     FailsLate,
+    /// It does not end, is killed for it, and has not done its work.
+    Hangs,
+    /// The same, and its work is done.
+    HangsLate,
+    /// It does its work, says that it did, and prints what is no answer.
+    Garbles,
+    /// It does nothing, says that it did, and prints nothing.
+    Lies,
+    /// There is no such program, this once.
+    Missing,
     /// This call and all after it do nothing: the composer is dead.
     Dead,
 }
@@ -63,10 +73,15 @@ impl FakeHost {
 
     /// A domain that nobody of ours has made.
     pub fn foreign(&self, name: &str) {
-        let uuid = "00000000-0000-4000-8000-000000000000".to_owned();
+        let uuid = "00000000-0000-4000-8000-0000000000ff".to_owned();
         self.0
             .borrow_mut()
             .add(name.to_owned(), uuid, String::new(), 1);
+    }
+
+    /// The next domain gets this number, as if Xen had come round to it.
+    pub fn next_id(&self, id: u16) {
+        self.0.borrow_mut().last_id = id - 1;
     }
 
     /// A domain ends.
@@ -263,9 +278,21 @@ impl Tools for &FakeHost {
         match fault.map(|(_, fault)| fault) {
             None => state.run(program, arguments),
             Some(Fault::Dead) => Err(ToolError::Stopped),
+            Some(Fault::Missing) => Err(ToolError::Missing(program)),
+            Some(Fault::Lies) => Ok(Vec::new()),
+            Some(Fault::Garbles) => {
+                state.run(program, arguments)?;
+                Ok(b"\x1b[2J\xff\0 Password: 1 2 3\nat all\n".to_vec())
+            }
             Some(fault) => {
-                if fault == Fault::FailsLate {
+                if matches!(fault, Fault::FailsLate | Fault::HangsLate) {
                     state.run(program, arguments)?;
+                }
+                if matches!(fault, Fault::Hangs | Fault::HangsLate) {
+                    return Err(ToolError::TimedOut {
+                        command: program.into(),
+                        seconds: 120,
+                    });
                 }
                 Err(ToolError::Failed {
                     command: program.into(),

@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_hangs_is_killed() {
+    fn c5_a_program_that_hangs_is_killed() {
         let started = Instant::now();
         assert!(matches!(
             tools(50).run("sleep", &["3600"]),
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_program_says_where_to_run() {
+    fn c5_a_missing_program_says_where_to_run() {
         let error = tools(60_000).run("grantflow-no-such-program", &[]);
         assert!(matches!(
             error,

@@ -105,7 +105,7 @@ pub enum XlError {
     #[error("`{0}` is not a path in UTF-8: rename it")]
     PathNotText(String),
     /// `xl list` printed something this tool does not read.
-    #[error("cannot read this line of `xl list -v`: {0}")]
+    #[error("cannot read this of `xl list -v`: {0:?}")]
     UnreadableList(String),
     /// `xl info` did not say how much memory is free.
     #[error("`xl info` does not say free_memory in a way that this tool reads")]
@@ -164,7 +164,12 @@ impl<'t, T: Tools> Xl<'t, T> {
     /// Every domain there is.
     pub fn list(&self) -> Result<Vec<Domain>, XlError> {
         let output = self.tools.run("xl", &["list", "-v"])?;
-        parse_list(&String::from_utf8_lossy(&output))
+        let domains = parse_list(&String::from_utf8_lossy(&output))?;
+        // Who asks is in one of them.
+        if !domains.iter().any(|domain| domain.id == DomId(0)) {
+            return Err(XlError::UnreadableList("Domain-0 is missing".to_owned()));
+        }
+        Ok(domains)
     }
 
     /// Where a domain was when Xen ended it, if Xen has logged that (`xl dmesg`).

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A pipeline is brought up, edited, restarted, supervised and ended by its file; what fails or is killed half-way leaves nothing
+# C1, C4, C5, C6, C7, S6: a pipeline is brought up, edited, restarted, supervised and ended by its file; what fails or is killed half-way leaves nothing
 # timeout: 300
 . "$JOB/lab/lib.sh"
 need bin/grantflow

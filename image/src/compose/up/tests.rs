@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::compose::down::{Ending, down};
 use crate::compose::record;
 use crate::pipeline::Restart;
 use crate::xl::BootInput;
@@ -238,7 +239,7 @@ fn what_is_out_of_scope_is_left_as_it_is_ended_or_edited() {
 }
 
 #[test]
-fn a_name_that_is_another_s_is_left_alone() {
+fn c3_a_name_that_is_another_s_is_left_alone() {
     let bench = Bench::new();
     bench.host.foreign("p-b");
     let before = bench.host.domains();
@@ -267,7 +268,7 @@ fn c6_more_memory_or_grants_than_there_are_are_refused_before_anything_is_create
 }
 
 #[test]
-fn a_stage_that_crashes_at_once_undoes_all() {
+fn c5_a_stage_that_crashes_at_once_undoes_all() {
     struct Crashing<'h>(&'h FakeHost);
     impl Tools for Crashing<'_> {
         fn run(
@@ -352,10 +353,10 @@ fn same(before: &Snapshot, after: &Snapshot) -> bool {
     (&before.0, &before.1, record(&before.2)) == (&after.0, &after.1, record(&after.2))
 }
 
-#[test]
-fn c4_a_failure_at_every_call_leaves_all_as_it_was_or_the_change_made() {
-    for fault in [Fault::Fails, Fault::FailsLate] {
-        at_every_call(fault, |name, call, bench, before, result| match result {
+/// Each fault at every call leaves all as it was, or the change made.
+fn all_or_nothing(faults: &[Fault]) {
+    for fault in faults {
+        at_every_call(*fault, |name, call, bench, before, result| match result {
             Err(ComposeError::Remains(_)) => {
                 // The change was made, and what it replaced is still there; the next command sees to it.
                 bench.up(&chain("y")).unwrap();
@@ -382,6 +383,102 @@ fn c4_a_failure_at_every_call_leaves_all_as_it_was_or_the_change_made() {
             ),
         });
     }
+}
+
+#[test]
+fn c4_a_failure_at_every_call_leaves_all_as_it_was_or_the_change_made() {
+    all_or_nothing(&[Fault::Fails, Fault::FailsLate]);
+}
+
+#[test]
+fn c5_a_call_that_hangs_or_prints_nonsense_or_is_of_no_program_leaves_all_as_it_was_or_the_change_made()
+ {
+    all_or_nothing(&[
+        Fault::Hangs,
+        Fault::HangsLate,
+        Fault::Garbles,
+        Fault::Missing,
+    ]);
+}
+
+/// A dom0 in which one command of `xl` does nothing, and says that it did.
+struct Lying<'h>(&'h FakeHost, &'static str);
+
+impl Tools for Lying<'_> {
+    fn run(
+        &self,
+        program: &'static str,
+        arguments: &[&str],
+    ) -> Result<Vec<u8>, crate::xl::ToolError> {
+        if program == "xl" && arguments.first() == Some(&self.1) {
+            return Ok(Vec::new());
+        }
+        self.0.run(program, arguments)
+    }
+}
+
+#[test]
+fn c5_an_xl_that_does_nothing_and_says_it_did_is_found_out() {
+    for (command, said) in [
+        (
+            "create",
+            "`xl create` succeeded, and there is no domain p-b",
+        ),
+        ("rename", "all is as it was before"),
+        ("list", "Domain-0 is missing"),
+        ("info", "does not say free_memory"),
+    ] {
+        let bench = Bench::new();
+        bench.up(&chain("x")).unwrap();
+        let before = bench.snapshot();
+        let mut journal = Journal::open(bench.home.path(), "p").unwrap();
+        let (lying, honest) = (Lying(&bench.host, command), Lying(&bench.host, ""));
+        let wanted = Wanted {
+            plan: &chain("y"),
+            file: Path::new("p.toml"),
+            scope: Scope::Changed,
+        };
+        let told = super::up(wanted, &mut journal, &lying, &honest, &Progress::silent());
+        let told = told.unwrap_err().to_string();
+        assert!(told.contains(said), "{command}: {told}");
+        drop(journal);
+        assert!(same(&before, &bench.snapshot()), "{command}");
+    }
+}
+
+#[test]
+fn c8_a_number_that_is_another_s_by_now_is_left_alone() {
+    let bench = Bench::new();
+    bench.up(&chain("x")).unwrap();
+    let b = bench.host.domain("p-b");
+    (&bench.host)
+        .run("xl", &["destroy", &b.id.to_string()])
+        .unwrap();
+    bench.host.next_id(b.id);
+    bench.host.foreign("somebody");
+    let other = bench.host.domain("somebody");
+    assert_eq!(other.id, b.id);
+    assert_eq!(bench.up(&chain("x")).unwrap().created, ["b"]);
+    assert_eq!(bench.host.domain("somebody"), other);
+    assert_eq!(bench.host.value("somebody", &peer_key("ab")), None);
+    assert_ne!(bench.host.domain("p-b").id, b.id);
+}
+
+#[test]
+fn c8_a_successor_with_its_predecessor_s_number_is_another_peer() {
+    let bench = Bench::new();
+    bench.up(&chain("x")).unwrap();
+    let b = bench.host.domain("p-b");
+    let peer = || bench.host.value("p-a", &peer_key("ab")).unwrap();
+    let before = peer();
+    (&bench.host)
+        .run("xl", &["destroy", &b.id.to_string()])
+        .unwrap();
+    bench.host.next_id(b.id);
+    bench.up(&chain("x")).unwrap();
+    assert_eq!(bench.host.domain("p-b").id, b.id);
+    assert_ne!(peer(), before, "the generation is another");
+    assert!(peer().starts_with(&format!("{} ", b.id)));
 }
 
 #[test]
@@ -413,4 +510,31 @@ fn c7_a_composer_killed_at_every_call_is_cleaned_up_after_by_the_next() {
             );
         }
     });
+}
+
+#[test]
+fn c9_a_pipeline_that_is_down_has_left_nothing() {
+    let bench = Bench::new();
+    bench.host.foreign("other");
+    let before = (bench.host.domains(), bench.host.store());
+    for cycle in 0..50 {
+        bench.up(&chain(&cycle.to_string())).unwrap();
+        if cycle % 2 == 0 {
+            bench.host.end("p-b", 3);
+            bench.up(&chain("again")).unwrap();
+        }
+        let journal = Journal::open(bench.home.path(), "p").unwrap();
+        let ending = Ending {
+            patience: Duration::ZERO,
+            look: Duration::ZERO,
+        };
+        let tools = &bench.host;
+        down(journal, ending, &tools, &tools, &Progress::silent()).unwrap();
+        assert_eq!(
+            (bench.host.domains(), bench.host.store()),
+            before,
+            "{cycle}"
+        );
+        assert_eq!(std::fs::read_dir(bench.home.path()).unwrap().count(), 0);
+    }
 }

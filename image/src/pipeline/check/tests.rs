@@ -36,7 +36,7 @@ to = "dom0"
 }
 
 #[test]
-fn every_wrong_word_is_told_with_what_would_be_right() {
+fn c1_every_wrong_word_is_told_with_what_would_be_right() {
     let text = r#"[[stage]]
 name = "s"
 app = "sensr"
@@ -98,7 +98,7 @@ app = "gateway"
 }
 
 #[test]
-fn more_edges_than_a_stage_can_wait_on_are_refused() {
+fn c2_more_edges_than_a_stage_can_wait_on_are_refused() {
     let edges = |count: usize| {
         let stages = "[[stage]]\nname = \"f\"\napp = \"filter\"\n".to_owned();
         (0..count).fold(stages, |text, n| {
@@ -134,7 +134,7 @@ fn filters(count: usize, edges: &[(usize, usize, bool)]) -> String {
 }
 
 #[test]
-fn a_circle_is_told_whole_and_one_on_purpose_is_none() {
+fn c2_a_circle_is_told_whole_and_one_on_purpose_is_none() {
     let lines = told(&filters(
         4,
         &[(0, 1, false), (1, 2, false), (2, 1, false), (2, 3, false)],
@@ -186,12 +186,17 @@ fn has_circle(count: usize, edges: &[(usize, usize, bool)]) -> bool {
 }
 
 proptest! {
+    /// Stages 6 and 7 are not there.
     #[test]
-    fn circles_are_found_just_where_there_are_some(
-        edges in prop::collection::vec((0..6usize, 0..6usize, prop::bool::weighted(0.2)), 0..12)
+    fn c2_circles_loops_and_loose_ends_are_found_just_where_there_are_some(
+        edges in prop::collection::vec((0..8usize, 0..8usize, prop::bool::weighted(0.2)), 0..12)
     ) {
         let told = told(&filters(6, &edges));
-        let circles = told.iter().any(|line| line.contains("make a circle"));
-        prop_assert_eq!(circles, has_circle(6, &edges));
+        let count = |said: &str| told.iter().filter(|line| line.contains(said)).count();
+        let there: Vec<_> = edges.iter().copied().filter(|(from, to, _)| *from < 6 && *to < 6).collect();
+        prop_assert_eq!(count("make a circle") > 0, has_circle(6, &there));
+        let loose = edges.iter().flat_map(|(from, to, _)| [from, to]).filter(|end| **end >= 6);
+        prop_assert_eq!(count("there is no stage"), loose.count());
+        prop_assert_eq!(count("to itself"), edges.iter().filter(|(from, to, _)| from == to).count());
     }
 }

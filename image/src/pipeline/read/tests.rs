@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::pipeline::Source;
 
@@ -92,7 +94,7 @@ fn a_file_is_read_as_it_is_written() {
 }
 
 #[test]
-fn every_mistake_is_told_at_once_with_its_place_and_what_would_be_right() {
+fn c1_every_mistake_is_told_at_once_with_its_place_and_what_would_be_right() {
     let text = r#"nmae = "x"
 [[stage]]
 name = "Flow"
@@ -131,14 +133,14 @@ feedback = "yes"
 }
 
 #[test]
-fn a_slip_of_the_syntax_is_told_where_it_is() {
+fn c1_a_slip_of_the_syntax_is_told_where_it_is() {
     let lines = told("[[stage]]\nname = \"a\napp = 3\n[x\n");
     assert!(lines[0].starts_with("p.toml:2:"), "{lines:?}");
     assert!(lines.len() > 1, "{lines:?}");
 }
 
 #[test]
-fn values_outside_their_range_are_refused_at_the_first_one_too_many() {
+fn c2_values_outside_their_range_are_refused_at_the_first_one_too_many() {
     for (ring, fits) in [
         ("1K", true),
         ("1023", false),
@@ -167,7 +169,7 @@ fn without_a_name_the_file_names_the_pipeline_and_the_stage_its_edge() {
 }
 
 #[test]
-fn what_is_too_long_or_too_deep_is_refused_in_no_time() {
+fn c1_what_is_too_long_or_too_deep_is_refused() {
     assert!(read(&" ".repeat(FILE_MAX + 1), "p").is_err());
     let deep = format!("a = {}", "[".repeat(100_000));
     assert!(read(&deep, "p").is_err());
@@ -176,4 +178,84 @@ fn what_is_too_long_or_too_deep_is_refused_in_no_time() {
         vec!["a"; 100_000].join(".")
     );
     assert!(read(&deep, "p").is_err());
+}
+
+/// A file that uses most keys, for spoiling.
+const SOUND: &str = r#"
+name = "p"
+[[stage]]
+name = "a"
+app = "sensor"
+memory = 2
+restart = "always"
+parameters = { rate = 5, signal = "sine", name.1 = "x y" }
+[[stage]]
+name = "b"
+app = "filter"
+[stage.parameters]
+window = "5s"
+[[edge]]
+from = "a"
+to = "b"
+ring = "64K"
+feedback = false
+[broker]
+address = "broker:1883"
+[defaults]
+log = "debug"
+"#;
+
+/// Whatever a text is, it is a pipeline or has mistakes that stand somewhere in it.
+fn is_judged(text: &str) -> bool {
+    let problems = match read(text, "p") {
+        Ok(pipeline) => crate::pipeline::check(&pipeline, &crate::pipeline::testing::images()),
+        Err(problems) if problems.is_empty() => return false,
+        Err(problems) => problems,
+    };
+    let lines = text.lines().count().max(1);
+    let source = Source {
+        name: "p.toml",
+        text,
+    };
+    let told = source.tell_all(&problems);
+    let mut placed = problems
+        .iter()
+        .map(|problem| source.place(problem.at.start));
+    placed.all(|(line, column)| (1..=lines + 1).contains(&line) && column >= 1)
+        && told.is_empty() == problems.is_empty()
+}
+
+proptest! {
+    #[test]
+    fn c1_no_text_at_all_makes_the_reader_fail(text in any::<String>()) {
+        prop_assert!(is_judged(&text));
+    }
+
+    /// Spoilt at a few places, each with a piece of itself or with a sign that means something.
+    #[test]
+    fn c1_no_spoilt_file_makes_the_reader_fail(
+        spoils in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0..12usize, 0..3usize), 1..6)
+    ) {
+        const SIGNS: [&str; 12] = ["[", "]", "[[", "{", "}", "\"", "=", ".", "\n", "\0", "\u{202e}", "99999999999999999999"];
+        prop_assert!(is_judged(SOUND) && read(SOUND, "p").is_ok());
+        let mut text = SOUND.to_owned();
+        for (at, other, sign, kind) in spoils {
+            let places: Vec<usize> = text.char_indices().map(|(place, _)| place).collect();
+            let (a, b) = (*at.get(&places), *other.get(&places));
+            let (from, to) = (a.min(b), a.max(b).min(a.min(b) + 40));
+            let to = (to..=text.len()).find(|to| text.is_char_boundary(*to)).unwrap_or(from);
+            match kind {
+                0 => text.replace_range(from..to, ""),
+                1 => text.insert_str(a, SIGNS[sign]),
+                _ => {
+                    let piece = text[from..to].to_owned();
+                    text.insert_str(b, &piece);
+                }
+            }
+            if text.is_empty() {
+                break;
+            }
+        }
+        prop_assert!(is_judged(&text), "{}", text);
+    }
 }
