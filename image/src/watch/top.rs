@@ -14,6 +14,7 @@ use crossterm::terminal::{
 };
 use crossterm::{cursor, execute, queue};
 
+use super::document;
 use super::rates::rates;
 use super::screen::{Key, Screen};
 use super::view::{self, Line, Order, Tone};
@@ -50,7 +51,7 @@ pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
         let (before, after) = sample(&looker, interval)?;
         let rates = rates(&before, &after).unwrap_or_default();
         if json {
-            let document = serde_json::to_string(&view::document(&after, &rates))?;
+            let document = serde_json::to_string(&document::document(&after, &rates))?;
             return Ok(output::line(document)?);
         }
         output::line(view::title(&after, &rates))?;

@@ -1,8 +1,9 @@
 //! `grantflow metrics`: what a pipeline counts, for Prometheus.
 //!
-//! * [`text`] is a snapshot as OpenMetrics.
+//! * [`text`] is a snapshot as OpenMetrics; `families` says what it has.
 //! * [`http`] reads requests, [`serve`] is the server.
 
+mod families;
 pub mod http;
 pub mod serve;
 pub mod text;
