@@ -1,5 +1,7 @@
 //! Rows C3 to C9 of `FAULTS.md`.
 
+use std::time::Duration;
+
 use super::*;
 use crate::compose::down::{Ending, down};
 
