@@ -8,7 +8,7 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -20,6 +20,9 @@ use tempfile::TempDir;
 /// The programs, and the packages of Debian that have them.
 const BROKER: (&str, &str) = ("mosquitto", "mosquitto");
 const SUBSCRIBER: (&str, &str) = ("mosquitto_sub", "mosquitto-clients");
+
+/// The broker's configuration, in its folder.
+const CONFIG: &str = "mosquitto.conf";
 
 /// What sees to it that a program ends with its parent; part of every Debian.
 const GUARDIAN: &str = "setpriv";
@@ -168,18 +171,28 @@ pub struct Message {
 /// A running broker.
 #[derive(Debug)]
 pub struct Broker {
-    _running: Running,
-    _folder: TempDir,
+    running: Running,
+    folder: TempDir,
     port: u16,
 }
 
 impl Broker {
     /// Starts a broker on a free port of loopback, and waits until it listens.
     pub fn start() -> Result<Self, BrokerError> {
-        let failed = |error| BrokerError::Process {
-            program: BROKER.0,
-            error,
-        };
+        Self::with(|_| "persistence false\n".to_owned())
+    }
+
+    /// The same for one that writes down at its end what it has, and goes on with that when it is started again.
+    pub fn start_lasting() -> Result<Self, BrokerError> {
+        Self::with(|folder| {
+            format!(
+                "persistence true\npersistence_location {}/\n",
+                folder.display()
+            )
+        })
+    }
+
+    fn with(more: impl FnOnce(&Path) -> String) -> Result<Self, BrokerError> {
         let free_port = || {
             TcpListener::bind(("127.0.0.1", 0))?
                 .local_addr()
@@ -187,22 +200,29 @@ impl Broker {
         };
         let port = free_port().map_err(failed)?;
         let folder = tempfile::tempdir().map_err(failed)?;
-        let config = folder.path().join("mosquitto.conf");
+        let config = folder.path().join(CONFIG);
+        let more = more(folder.path());
         // Where it is started as root it would change to a user who cannot read its folder.
         let text = format!(
-            "listener {port} 127.0.0.1\nuser root\nallow_anonymous true\nlog_dest stdout\npersistence false\n\
-             max_queued_messages 0\nmax_inflight_messages 0\n"
+            "listener {port} 127.0.0.1\nuser root\nallow_anonymous true\nlog_dest stdout\n\
+             max_queued_messages 0\nmax_inflight_messages 0\n{more}"
         );
         std::fs::write(&config, text).map_err(failed)?;
-        let config = config.display().to_string();
-        let mut running = Running::start(BROKER, &["-c", &config])?;
-        let is_listening = || TcpStream::connect(("127.0.0.1", port)).is_ok();
-        running.wait(BROKER.0, is_listening)?;
         Ok(Self {
-            _running: running,
-            _folder: folder,
+            running: run(folder.path(), port)?,
+            folder,
             port,
         })
+    }
+
+    /// Ends it in order, and starts it again after a while.
+    pub fn pause(&mut self, span: Duration) -> Result<(), BrokerError> {
+        let id = self.running.child.id().to_string();
+        Command::new("kill").arg(&id).status().map_err(failed)?;
+        self.running.child.wait().map_err(failed)?;
+        thread::sleep(span);
+        self.running = run(self.folder.path(), self.port)?;
+        Ok(())
     }
 
     /// Where it listens.
@@ -211,6 +231,22 @@ impl Broker {
             host: "127.0.0.1".to_owned(),
             port: self.port,
         }
+    }
+}
+
+/// The broker of this folder, once it listens.
+fn run(folder: &Path, port: u16) -> Result<Running, BrokerError> {
+    let config = folder.join(CONFIG).display().to_string();
+    let mut running = Running::start(BROKER, &["-c", &config])?;
+    let is_listening = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+    running.wait(BROKER.0, is_listening)?;
+    Ok(running)
+}
+
+fn failed(error: std::io::Error) -> BrokerError {
+    BrokerError::Process {
+        program: BROKER.0,
+        error,
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::domains::{ComposeError, is_alive, of_record};
 use super::down::{Ending, down};
-use super::load::{FileArgs, Loaded};
+use super::load::{FileArgs, HostArgs, Loaded};
 use super::plan::Plan;
 use super::process::look::OnProcesses;
 use super::record::{self, Journal, Record, RecordError};
@@ -56,6 +56,8 @@ pub enum Target {
 pub struct UpArgs {
     #[command(flatten)]
     file: FileArgs,
+    #[command(flatten)]
+    host: HostArgs,
     /// Where to run
     #[arg(long, value_enum, default_value_t = Target::Xen)]
     target: Target,
@@ -100,6 +102,8 @@ pub struct DownArgs {
 pub struct RestartArgs {
     #[command(flatten)]
     file: FileArgs,
+    #[command(flatten)]
+    host: HostArgs,
     /// The stages
     #[arg(required = true)]
     stages: Vec<String>,
@@ -149,8 +153,8 @@ pub(crate) fn by_blame(error: ComposeError) -> Failure {
     }
 }
 
-fn planned(args: &FileArgs) -> Result<(Loaded, Plan), Failure> {
-    let loaded = args.load()?;
+pub(super) fn planned(args: &FileArgs, host: &HostArgs) -> Result<(Loaded, Plan), Failure> {
+    let loaded = host.load(args)?;
     let plan = args.plan(&loaded);
     args.sums(&loaded, &plan).map_err(Failure::input)?;
     Ok((loaded, plan))
@@ -162,6 +166,7 @@ pub fn run_up(args: &UpArgs, json: bool) -> Result<(), Failure> {
     if args.target == Target::Process {
         let wanted = process::up::Wanted {
             file: &args.file.file,
+            host: args.host.host.as_deref(),
             programs: args.programs.as_deref(),
             timeout: args.timeout.map(Duration::from_secs),
             json,
@@ -169,9 +174,17 @@ pub fn run_up(args: &UpArgs, json: bool) -> Result<(), Failure> {
         return process::up::up(&wanted, &progress);
     }
     let timeout = args.timeout.map_or(WAIT, Duration::from_secs);
-    let (loaded, plan) = planned(&args.file)?;
+    let (loaded, plan) = planned(&args.file, &args.host)?;
     if args.target == Target::Lab {
-        return in_lab::up(&loaded, &args.file.file, &plan, timeout, json, &progress);
+        let host = args.host.host.as_deref();
+        return in_lab::up(
+            (&loaded, &plan),
+            &args.file.file,
+            host,
+            timeout,
+            json,
+            &progress,
+        );
     }
     let dom0 = Dom0::here()?;
     let mut journal = take(&plan.name)?;
@@ -414,7 +427,7 @@ pub fn run_status(args: &WhichArgs, json: bool) -> Result<(), Failure> {
 pub fn run_restart(args: &RestartArgs, json: bool) -> Result<(), Failure> {
     let progress = Progress::new();
     let dom0 = Dom0::here()?;
-    let (_, plan) = planned(&args.file)?;
+    let (_, plan) = planned(&args.file, &args.host)?;
     let mut journal = take(&plan.name)?;
     if journal.record.stages.is_empty() {
         journal.remove()?;

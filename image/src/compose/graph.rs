@@ -11,6 +11,7 @@ use super::snapshot::Snapshot;
 use crate::failure::Failure;
 use crate::output;
 use crate::pipeline::graph::{self, Mark, Marks};
+use crate::pipeline::hosts;
 use crate::watch::rates::{Rates, rates};
 use crate::watch::view::{figure, is_lossy};
 use crate::watch::{Looker, Which, top};
@@ -56,9 +57,10 @@ pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
     } else {
         Marks::default()
     };
+    let whole = hosts::bridged(&loaded.pipeline);
     let picture = match args.format {
-        Format::Svg => graph::svg(&loaded.pipeline, &marks),
-        Format::Dot => graph::dot(&loaded.pipeline, &marks),
+        Format::Svg => graph::svg(&whole, &marks),
+        Format::Dot => graph::dot(&whole, &marks),
     };
     match &args.out {
         Some(path) => {

@@ -16,16 +16,16 @@ const BESIDE: Duration = Duration::from_secs(240);
 
 /// Brings the pipeline up in the lab, waits until it is done, and ends the lab.
 pub fn up(
-    loaded: &Loaded,
+    (loaded, plan): (&Loaded, &Plan),
     file: &Path,
-    plan: &Plan,
+    host: Option<&str>,
     timeout: Duration,
     json: bool,
     progress: &Progress,
 ) -> Result<(), Failure> {
     let text = std::fs::read_to_string(file)?;
     let files = files(loaded);
-    let mut job = Job::new(&script(timeout, json));
+    let mut job = Job::new(&script(host, timeout, json));
     job.timeout = timeout + BESIDE;
     job.memory += u32::try_from(
         plan.stages
@@ -101,12 +101,14 @@ fn renamed(text: &str, name: &str, files: &[&Located<String>]) -> String {
     }
 }
 
-fn script(timeout: Duration, json: bool) -> String {
+fn script(host: Option<&str>, timeout: Duration, json: bool) -> String {
+    // A host's name is letters, digits and dashes.
+    let host = host.map_or(String::new(), |host| format!(" --host {host}"));
     let seconds = timeout.as_secs();
     let json = if json { " --json" } else { "" };
     format!(
         "#!/bin/bash
-./grantflow up --target xen --images images --no-supervisor --wait --timeout {seconds} pipeline.toml{json}
+./grantflow up --target xen --images images --no-supervisor --wait --timeout {seconds}{host} pipeline.toml{json}
 status=$?
 ./grantflow down --now pipeline.toml >/dev/null || status=1
 exit $status

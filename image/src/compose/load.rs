@@ -9,7 +9,7 @@ use super::sums::{Sums, sums};
 use crate::failure::Failure;
 use crate::images;
 use crate::pipeline::read::FILE_MAX;
-use crate::pipeline::{Catalogue, Pipeline, Problem, Source, check, read};
+use crate::pipeline::{Catalogue, Pipeline, Problem, Source, Stage, check, hosts, read};
 
 /// Which pipeline, as every command takes it.
 #[derive(clap::Args, Debug)]
@@ -31,6 +31,32 @@ pub struct Loaded {
     pub images: Catalogue,
     /// The folder that paths in the file begin in.
     pub folder: PathBuf,
+}
+
+impl Loaded {
+    /// The part of a host; without a name all of it, if that is one host's.
+    pub fn on(self, host: Option<&str>) -> Result<Self, hosts::HostError> {
+        let pipeline = hosts::part(&self.pipeline, host)?;
+        Ok(Self { pipeline, ..self })
+    }
+
+    /// The part of each host by its name, where there are several; otherwise all of it.
+    pub fn parts(&self) -> Vec<(Option<String>, Self)> {
+        let names = match hosts::hosts(&self.pipeline).as_slice() {
+            [] | [_] => vec![None],
+            many => many.iter().copied().map(Some).collect(),
+        };
+        let part = |host: Option<&str>| {
+            let pipeline = hosts::part(&self.pipeline, host).ok()?;
+            let part = Self {
+                pipeline,
+                images: self.images.clone(),
+                folder: self.folder.clone(),
+            };
+            Some((host.map(str::to_owned), part))
+        };
+        names.into_iter().filter_map(part).collect()
+    }
 }
 
 /// Why there is none.
@@ -89,11 +115,29 @@ impl LoadError {
     }
 }
 
+/// Which part of a pipeline.
+#[derive(clap::Args, Debug)]
+pub struct HostArgs {
+    /// Which of the file's hosts this is, where it names several; as processes all run here without it
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+}
+
+impl HostArgs {
+    /// Reads and checks the file as a whole, but for recordings and passwords of other hosts, and takes the part of this one.
+    pub fn load(&self, args: &FileArgs) -> Result<Loaded, Failure> {
+        let images = images::known(args.images.as_deref())?;
+        let host = self.host.as_deref();
+        let loaded = load(&args.file, images, host).map_err(Failure::input)?;
+        loaded.on(host).map_err(Failure::input)
+    }
+}
+
 impl FileArgs {
     /// Reads the file and the images, and checks the one against the others.
     pub fn load(&self) -> Result<Loaded, Failure> {
         let images = images::known(self.images.as_deref())?;
-        load(&self.file, images).map_err(Failure::input)
+        load(&self.file, images, None).map_err(Failure::input)
     }
 
     /// What has to be done for it.
@@ -132,8 +176,9 @@ fn size(path: &Path) -> Option<u64> {
     fs::metadata(path).ok().map(|meta| meta.len())
 }
 
-/// Reads the file and checks it against these images.
-pub fn load(path: &Path, images: Catalogue) -> Result<Loaded, LoadError> {
+/// Reads the file and checks it against these images. The files that it names need be there for one host alone, if that is
+/// given.
+pub fn load(path: &Path, images: Catalogue, host: Option<&str>) -> Result<Loaded, LoadError> {
     let name = path.display().to_string();
     let bytes = bytes(path).map_err(|source| LoadError::File {
         path: path.to_owned(),
@@ -148,7 +193,7 @@ pub fn load(path: &Path, images: Catalogue) -> Result<Loaded, LoadError> {
     let pipeline = read(&text, &fallback).map_err(|problems| LoadError::of(&source, &problems))?;
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
     let mut problems = check(&pipeline, &images);
-    problems.extend(missing_files(&pipeline, &folder));
+    problems.extend(missing_files(&pipeline, host, &folder));
     if !problems.is_empty() {
         return Err(LoadError::of(&source, &problems));
     }
@@ -170,10 +215,15 @@ pub(super) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// The data and passwords that are not there.
-fn missing_files(pipeline: &Pipeline, folder: &Path) -> Vec<Problem> {
+fn missing_files(pipeline: &Pipeline, host: Option<&str>, folder: &Path) -> Vec<Problem> {
+    let elsewhere = |stage: &&Stage| {
+        let named = stage.host.as_ref().map(|host| host.value.as_str());
+        host.is_some() && named != host
+    };
     let named = pipeline
         .stages
         .iter()
+        .filter(|stage| !elsewhere(stage))
         .flat_map(|stage| [&stage.data, &stage.secret])
         .chain(pipeline.broker.iter().map(|broker| &broker.secret));
     named
@@ -202,7 +252,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("p.toml");
         fs::write(&path, content).unwrap();
-        match load(&path, images()) {
+        match load(&path, images(), None) {
             Ok(_) => String::new(),
             Err(error) => error
                 .to_string()
@@ -224,12 +274,30 @@ mod tests {
     }
 
     #[test]
+    fn files_of_other_hosts_need_not_be_here() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.toml");
+        let stage = |name, host| {
+            format!("[[stage]]\nname = \"{name}\"\napp = \"filter\"\nhost = \"{host}\"\n")
+        };
+        let text = format!(
+            "{}data = \"gone.csv\"\n{}",
+            stage("x", "a"),
+            stage("y", "b")
+        );
+        fs::write(&path, text).unwrap();
+        let load = |host| load(&path, images(), host);
+        assert!(load(None).is_err() && load(Some("a")).is_err());
+        assert!(load(Some("b")).is_ok());
+    }
+
+    #[test]
     fn what_is_no_text_or_no_file_is_refused() {
         assert_eq!(told(b"\xff\xfe"), "p.toml:1:1: this is not UTF-8 text");
         let long = vec![b' '; FILE_MAX + 1];
         assert!(told(&long).contains("at most"));
-        assert!(load(Path::new("/nowhere/p.toml"), images()).is_err());
-        assert!(load(Path::new("/"), images()).is_err());
+        assert!(load(Path::new("/nowhere/p.toml"), images(), None).is_err());
+        assert!(load(Path::new("/"), images(), None).is_err());
     }
 
     #[test]
@@ -238,7 +306,7 @@ mod tests {
         let path = folder.path().join("p.toml");
         fs::File::create(&path).unwrap().set_len(10 << 20).unwrap();
         assert_eq!(bytes(&path).unwrap().len(), FILE_MAX + 1);
-        let told = load(&path, images()).unwrap_err().to_string();
+        let told = load(&path, images(), None).unwrap_err().to_string();
         assert!(told.contains("a pipeline's has 1048576 at most"), "{told}");
     }
 
@@ -257,7 +325,7 @@ mod tests {
                 "[[stage]]\nname = \"a\"\napp = \"filter\"\nmemory = {memory}\n[[edge]]\nfrom = \"dom0\"\nto = \"a\"\nname = \"e\"\nring = \"1M\"\n"
             );
             fs::write(&args.file, text).unwrap();
-            let loaded = load(&args.file, images()).unwrap();
+            let loaded = load(&args.file, images(), None).unwrap();
             args.sums(&loaded, &args.plan(&loaded))
         };
         let told = sums(1).unwrap_err().to_string();

@@ -18,6 +18,7 @@ pub mod job;
 pub mod libraries;
 pub mod linux_guest;
 pub mod modules;
+mod pairs;
 pub mod parts;
 pub mod qemu;
 pub mod run;

@@ -3,7 +3,8 @@
 //! A scenario is a bash script in `image/tests/lab`. Its second line says in a comment what it shows, and a line
 //! `# timeout: SECONDS` may give it more than a minute. With `--soak` it finds SOAK set to 1, and a line
 //! `# soak timeout: SECONDS` says how long that may take. One with a line `# measures` tells figures rather than faults: it is
-//! run where it is named, and with `--soak`. A scenario ends with 0 (passed), 77 (cannot be tried here) or anything
+//! run where it is named, and with `--soak`. One with a line `# machines: 2` runs in two machines at a time, with a broker
+//! between them, and finds in MACHINE which it is, a or b. A scenario ends with 0 (passed), 77 (cannot be tried here) or anything
 //! else (failed). Scripts whose names begin with `lib` are what scenarios share.
 
 use std::fs;
@@ -31,6 +32,8 @@ pub struct Scenario {
     pub limit: Duration,
     /// It tells figures, and is run only where it is asked for.
     pub measures: bool,
+    /// It runs in two machines at a time.
+    pub paired: bool,
 }
 
 /// The scenarios in a folder, in the order of their names; `names` picks some. `soak` asks for their long forms.
@@ -93,11 +96,13 @@ fn parse(name: String, text: &str, soak: bool) -> Result<Scenario, LabError> {
             .map_err(|error| LabError::Job(format!("scenario {name}: timeout: {error}")))?,
     };
     let measures = comments().any(|line| line == "measures");
+    let paired = comments().any(|line| line == "machines: 2");
     Ok(Scenario {
         name,
         about,
         limit,
         measures,
+        paired,
     })
 }
 
@@ -267,6 +272,7 @@ mod tests {
             about: "Twenty rounds leave nothing behind".into(),
             limit: Duration::from_secs(240),
             measures: false,
+            paired: false,
         };
         assert_eq!(scenario.unwrap(), expected);
         assert_eq!(

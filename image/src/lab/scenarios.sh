@@ -4,6 +4,8 @@
 cd /job || exit 1
 export JOB=/job SOAK=
 [ ! -e soak ] || SOAK=1
+MACHINE=$(cat machine 2>/dev/null)
+export MACHINE
 
 domains() { xl list | awk 'NR > 1 && $2 != 0 { print $2 }'; }
 

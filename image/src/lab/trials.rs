@@ -10,6 +10,7 @@ use super::back::Stream;
 use super::error::{LabError, by_blame};
 use super::fixtures;
 use super::job::Job;
+use super::pairs;
 use super::run::{pass_on, run};
 use super::scenarios::{Ended, Reader, Scenario, Summary, deal};
 use crate::broker::{Broker, BrokerError};
@@ -63,13 +64,18 @@ pub fn all(
     furnish(&mut job, workspace, scratch.path(), progress)?;
     let broker = outside_broker(&mut job, progress)?;
 
-    let hands = deal(chosen, options.labs);
+    let (pairs, alone): (Vec<Scenario>, Vec<Scenario>) =
+        chosen.iter().cloned().partition(|scenario| scenario.paired);
+    let hands = match alone.as_slice() {
+        [] => Vec::new(),
+        alone => deal(alone, options.labs),
+    };
     let folder = |lab: usize| match hands.len() {
-        1 => results.clone(),
+        0 | 1 => results.clone(),
         _ => results.join(format!("lab{}", lab + 1)),
     };
     // Each lab from a thread of its own, with which its QEMU ends.
-    let ran: Vec<Ran> = thread::scope(|scope| {
+    let mut ran: Vec<Ran> = thread::scope(|scope| {
         let labs: Vec<_> = hands
             .iter()
             .enumerate()
@@ -86,6 +92,11 @@ pub fn all(
             .collect()
     });
     drop(broker);
+    for scenario in &pairs {
+        let job = with_scenarios(&job, std::slice::from_ref(scenario));
+        let one = |job: &Job, results: &Path| one(job, results, progress, options.json);
+        ran.push(pairs::run(&job, scenario, &results, progress, one)?);
+    }
 
     let ended: Vec<Ended> = ran.iter().flat_map(|ran| ran.ended.clone()).collect();
     let summary = Summary::of(&ended, chosen.len());
@@ -108,9 +119,9 @@ pub fn all(
 }
 
 /// What one lab did.
-struct Ran {
-    ended: Vec<Ended>,
-    end: Result<(), LabError>,
+pub(super) struct Ran {
+    pub(super) ended: Vec<Ended>,
+    pub(super) end: Result<(), LabError>,
 }
 
 fn one(job: &Job, results: &Path, progress: &Progress, json: bool) -> Ran {
@@ -160,7 +171,16 @@ fn furnish(
 /// A broker on this machine's loopback for as long as the scenarios run, and in dom0 the file `outside/broker` that says where
 /// it is. Without one, which is said aloud, scenarios that want it skip themselves.
 fn outside_broker(job: &mut Job, progress: &Progress) -> Result<Option<Broker>, Failure> {
-    match Broker::start() {
+    started(Broker::start(), job, progress)
+}
+
+/// The same of one that was started.
+pub(super) fn started(
+    broker: Result<Broker, BrokerError>,
+    job: &mut Job,
+    progress: &Progress,
+) -> Result<Option<Broker>, Failure> {
+    match broker {
         Ok(broker) => {
             let address = super::outside(broker.address().port).to_string();
             job.bytes("outside/broker", 0o644, address.as_bytes());

@@ -43,6 +43,7 @@ pub fn check(pipeline: &Pipeline, images: &Catalogue) -> Vec<Problem> {
         check_edge(pipeline, edge, &mut problems);
     }
     check_circles(pipeline, &mut problems);
+    super::hosts::check(pipeline, images, &mut problems);
     problems
 }
 

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
-use super::model::{Edge, End, Pipeline};
+use super::model::{Edge, End, Pipeline, Stage};
 
 /// What is said of stages and edges beside what the file says, by their names: how they are while the pipeline runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,7 +64,7 @@ struct Node<'p> {
     /// Its name.
     name: &'p str,
     /// What it runs.
-    about: &'p str,
+    about: String,
     /// Its column, from the left.
     column: usize,
     /// Its row in the column, from the top.
@@ -74,9 +74,20 @@ struct Node<'p> {
 /// Bytes as one writes them: `16K`.
 fn bytes(number: u32) -> String {
     match number {
+        // No ring: a topic at a broker ([`super::hosts::bridged`]).
+        0 => "MQTT".to_owned(),
         n if n >= 1 << 20 && n.is_multiple_of(1 << 20) => format!("{}M", n >> 20),
         n if n >= 1 << 10 && n.is_multiple_of(1 << 10) => format!("{}K", n >> 10),
         n => n.to_string(),
+    }
+}
+
+/// What a stage runs, and where, if the file says.
+fn about(stage: &Stage) -> String {
+    let app = &stage.app.value;
+    match &stage.host {
+        Some(host) => format!("{app} on {}", host.value),
+        None => app.clone(),
     }
 }
 
@@ -101,7 +112,8 @@ pub fn dot(pipeline: &Pipeline, marks: &Marks) -> String {
         let _ = writeln!(
             text,
             "  \"{0}\" [label=\"{0}\\n{1}{said}\"{red}];",
-            stage.name.value, stage.app.value
+            stage.name.value,
+            about(stage)
         );
     }
     for edge in &pipeline.edges {
@@ -166,7 +178,7 @@ fn nodes(pipeline: &Pipeline) -> Vec<Node<'_>> {
     let columns = columns(pipeline);
     let mut rows: HashMap<usize, usize> = HashMap::new();
     let mut nodes: Vec<Node<'_>> = Vec::new();
-    let mut add = |name, about, column| {
+    let mut add = |name, about: String, column| {
         let row = rows.entry(column).or_default();
         nodes.push(Node {
             name,
@@ -183,13 +195,13 @@ fn nodes(pipeline: &Pipeline) -> Vec<Node<'_>> {
         .iter()
         .any(|edge| edge.from.value == End::Dom0)
     {
-        add(FROM_DOM0, "into the pipeline", 0);
+        add(FROM_DOM0, "into the pipeline".to_owned(), 0);
     }
     for (stage, column) in pipeline.stages.iter().zip(&columns) {
-        add(&stage.name.value, &stage.app.value, *column);
+        add(&stage.name.value, about(stage), *column);
     }
     if pipeline.edges.iter().any(|edge| edge.to.value == End::Dom0) {
-        add(TO_DOM0, "out of the pipeline", last + 1);
+        add(TO_DOM0, "out of the pipeline".to_owned(), last + 1);
     }
     nodes
 }

@@ -57,6 +57,15 @@ pub fn images() -> Catalogue {
             ],
             &[edge(Direction::In, "1")],
         ),
+        image(
+            "mqtt-in",
+            &[
+                parameter("ip", "network"),
+                parameter("broker", "text"),
+                parameter("client-id", "text"),
+            ],
+            &[edge(Direction::Out, "1..")],
+        ),
     ]
     .into()
 }

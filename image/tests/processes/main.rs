@@ -17,7 +17,7 @@ fn main() {
     let missing = match Broker::start().and_then(|broker| Subscriber::start(&broker.address(), "#"))
     {
         Err(error @ BrokerError::Missing { .. }) => {
-            eprintln!("{error}: the test of waterworks.toml is IGNORED");
+            eprintln!("{error}: the tests of waterworks.toml and two-hosts.toml are IGNORED");
             true
         }
         _ => false,
@@ -25,6 +25,8 @@ fn main() {
     let trials = vec![
         Trial::test("alerts_are_raised_and_cleared_and_nothing_is_left", alerts),
         Trial::test("waterworks_reach_a_broker_whole", waterworks).with_ignored_flag(missing),
+        Trial::test("two_hosts_meet_at_a_broker", two_hosts).with_ignored_flag(missing),
+        Trial::test("two_hosts_are_one_without_a_broker", two_hosts_as_one),
         Trial::test(
             "s6_a_killed_stage_comes_back_alone_and_what_was_lost_is_counted",
             killed,
@@ -98,6 +100,66 @@ fn waterworks() -> Result<(), Failed> {
         }
     }
     assert_eq!((messages.counts().again, messages.counts().lost), (0, 0));
+    Ok(())
+}
+
+/// The values of the recording.
+fn recorded() -> Result<Vec<f64>, Failed> {
+    let path = pipelines().join("../../data/water-flow.csv");
+    let text = fs::read_to_string(path)?;
+    let cells = text.lines().skip(1).filter_map(|line| line.split_once(','));
+    Ok(cells.filter_map(|(_, cell)| cell.parse().ok()).collect())
+}
+
+/// The values that a log has printed.
+fn logged(stderr: &[u8]) -> Vec<f64> {
+    let said = String::from_utf8_lossy(stderr).into_owned();
+    let values = said.lines().filter_map(|line| line.split_once("\"v\":"));
+    values
+        .filter_map(|(_, rest)| rest.split(['}', ',']).next()?.parse().ok())
+        .collect()
+}
+
+/// Each host's part as a pipeline of its own, with a real broker between them that goes away meanwhile.
+fn two_hosts() -> Result<(), Failed> {
+    let (a, b) = (Bench::new()?, Bench::new()?);
+    let mut broker = Broker::start_lasting()?;
+    let text = fs::read_to_string(pipelines().join("two-hosts.toml"))?;
+    let text = text.replace("10.0.2.2:1883", &broker.address().to_string());
+    let text = text.replace("rate = \"max\"", "rate = \"500\"");
+    assert!(text.contains("500") && text.contains(&broker.address().to_string()));
+    let up = |bench: &Bench, host: &str| {
+        let file = bench.file("two-hosts", &text)?;
+        bench.up(&file).args(["--host", host]).spawn()
+    };
+    let (at_a, at_b) = (up(&a, "a")?, up(&b, "b")?);
+    b.status_when("two-hosts", |stages| {
+        stage(stages, "log")["readings"]["used"].as_u64() >= Some(100)
+    })?;
+    broker.pause(Duration::from_millis(300))?;
+    let (at_a, at_b) = (at_a.wait_with_output()?, at_b.wait_with_output()?);
+    let recorded = recorded()?;
+    assert_eq!(logged(&at_b.stderr), recorded);
+    for output in [&at_a, &at_b] {
+        let told = bench::json(output)?;
+        let flow = edge(&told, "flow");
+        assert_eq!(
+            (&flow["received"], &flow["lost"]),
+            (&recorded.len().into(), &0.into()),
+            "{told}"
+        );
+    }
+    Ok(())
+}
+
+/// Without `--host` the stages of all hosts run here, and meet by vchan.
+fn two_hosts_as_one() -> Result<(), Failed> {
+    let bench = Bench::new()?;
+    let output = bench.up(&pipelines().join("two-hosts.toml")).output()?;
+    let told = bench::json(&output)?;
+    let recorded = recorded()?;
+    assert_eq!(logged(&output.stderr), recorded);
+    assert_eq!(told["stages"].as_array().map(Vec::len), Some(2), "{told}");
     Ok(())
 }
 

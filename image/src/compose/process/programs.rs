@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use crate::compile::{self, declared};
 use crate::failure::Failure;
 use crate::images;
+use crate::pipeline::hosts::part;
 use crate::pipeline::{Catalogue, read};
 use crate::progress::Progress;
 use crate::workspace::Workspace;
@@ -37,11 +38,16 @@ pub enum ProgramsError {
 }
 
 impl Programs {
-    /// Those of the pipeline in `file`: in the folder that was named, or built now.
-    pub fn of(file: &Path, named: Option<&Path>, progress: &Progress) -> Result<Self, Failure> {
+    /// Those of the pipeline in `file`, or of its part for a host: in the folder that was named, or built now.
+    pub fn of(
+        file: &Path,
+        host: Option<&str>,
+        named: Option<&Path>,
+        progress: &Progress,
+    ) -> Result<Self, Failure> {
         match named {
             Some(folder) => Self::in_folder(folder),
-            None => Self::build(&apps(file), progress),
+            None => Self::build(&apps(file, host), progress),
         }
     }
 
@@ -122,10 +128,14 @@ impl Programs {
 }
 
 /// The apps that a file names. One with mistakes names none: they are told when it is loaded.
-fn apps(file: &Path) -> BTreeSet<String> {
+fn apps(file: &Path, host: Option<&str>) -> BTreeSet<String> {
     let text = crate::compose::load::bytes(file).ok();
     let text = text.and_then(|bytes| String::from_utf8(bytes).ok());
     let pipeline = text.and_then(|text| read(&text, "pipeline").ok());
+    let pipeline = pipeline.and_then(|whole| match host {
+        Some(_) => part(&whole, host).ok(),
+        None => Some(whole),
+    });
     let stages = pipeline.into_iter().flat_map(|pipeline| pipeline.stages);
     stages.map(|stage| stage.app.value).collect()
 }

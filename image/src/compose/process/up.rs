@@ -40,6 +40,8 @@ const DRAIN: Duration = Duration::from_secs(30);
 pub struct Wanted<'a> {
     /// The pipeline's file.
     pub file: &'a Path,
+    /// Whose part of it runs; without it the stages of all hosts run here, and meet without a broker.
+    pub host: Option<&'a str>,
     /// A folder of built programs, or they are built now.
     pub programs: Option<&'a Path>,
     /// How long the pipeline may run.
@@ -72,9 +74,12 @@ enum UpError {
 /// Does it.
 pub fn up(wanted: &Wanted<'_>, progress: &Progress) -> Result<(), Failure> {
     let stop = signals::watch()?;
-    let programs = Programs::of(wanted.file, wanted.programs, progress)?;
-    let loaded = load(wanted.file, programs.catalogue.clone())
+    let programs = Programs::of(wanted.file, wanted.host, wanted.programs, progress)?;
+    let mut loaded = load(wanted.file, programs.catalogue.clone(), wanted.host)
         .map_err(|error: LoadError| Failure::input(error))?;
+    if wanted.host.is_some() {
+        loaded = loaded.on(wanted.host).map_err(Failure::input)?;
+    }
     let size = |path: &Path| std::fs::metadata(path).ok().map(|meta| meta.len());
     let plan = plan(&loaded, &programs.folder, &size);
     let show = shower(&plan, wanted.json);
