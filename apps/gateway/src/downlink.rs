@@ -1,7 +1,8 @@
 //! The rim of `mqtt-in`: one connection to the broker after the other, for as long as something may come.
 //!
 //! The end: when the end of the stream has come, the broker is told to forget the session. The word to stop leaves the session
-//! there, with what was not accepted yet, for who comes next under the same client identifier.
+//! there, with what was not accepted yet, for who comes next under the same client identifier; but not that of an edge (`end=on`),
+//! where the end of one run would be kept for the next. Its writer waits until somebody reads again.
 
 use alloc::vec::Vec;
 use core::pin::pin;
@@ -109,7 +110,7 @@ impl<N: Net, H: Host> Task<'_, N, H> {
         outcome.map(drop)
     }
 
-    /// Until the end has come (then `true`) or the stage is told to stop.
+    /// Until the end has come or the stage is told to stop; whether the session is of no more use then.
     async fn converse(
         &self,
         stream: &mut N::Stream,
@@ -119,13 +120,11 @@ impl<N: Net, H: Host> Task<'_, N, H> {
         let (mut out, mut chunk) = (Vec::new(), alloc::vec![0; CHUNK]);
         loop {
             self.take_in();
-            let (now, has_ended) = (
-                self.0.now(),
-                beside.with(|function, _| function.has_ended()),
-            );
-            if has_ended || beside.is_stopped() {
-                return Ok(has_ended);
+            let is_over = beside.is_stopped() || beside.with(|function, _| function.has_ended());
+            if is_over {
+                return Ok(beside.with(|function, _| function.ends()));
             }
+            let now = self.0.now();
             out.clear();
             let is_up = self.act(|subscription| {
                 subscription.fill(now, &mut out);

@@ -64,7 +64,8 @@
 //! sent again, before any other, until somebody has subscribed. With `end=on` each message says in the user property `seq` how
 //! many readings came before it, and an empty pack says that all have. The reader counts readings that a broker has lost
 //! (`lost`), drops messages that come late (`late`; they were counted as lost), and ends after the empty pack: readings used by
-//! the gateway = readings of the `mqtt-in` + `lost`.
+//! the gateway = readings of the `mqtt-in` + `lost`. Told to stop, it has the broker forget its session, so that nothing of one run
+//! is left for the next; destroyed, it finds the session again.
 //!
 //! There is no TLS. No platform is named here: see the `stage` crate.
 #![no_std]

@@ -104,6 +104,11 @@ impl MqttIn {
         &mut self.subscription
     }
 
+    /// Whether the stream has an end.
+    pub fn ends(&self) -> bool {
+        self.ends
+    }
+
     /// Whether the end of the stream has come.
     pub fn has_ended(&self) -> bool {
         self.has_ended

@@ -32,7 +32,7 @@ fn main() {
             "{missing} is not installed: the tests against a real broker are IGNORED (apt-get install mosquitto mosquitto-clients)"
         );
     }
-    let scenarios: [(&str, Scenario); 8] = [
+    let scenarios: [(&str, Scenario); 9] = [
         ("a_restart_loses_nothing_that_fits_the_queue", restart),
         (
             "a_wrong_password_is_one_line_and_then_waited_out",
@@ -51,6 +51,10 @@ fn main() {
         (
             "the_broker_keeps_what_comes_while_mqtt_in_is_away",
             across::away,
+        ),
+        (
+            "the_reader_of_an_edge_that_is_stopped_leaves_nothing_at_the_broker",
+            across::stopped,
         ),
         (
             "a_reader_that_takes_nothing_holds_the_broker_back",
