@@ -76,6 +76,13 @@ enum Command {
     /// Asks the sources to end and waits until the end of their streams has gone through; then every domain of the pipeline is
     /// destroyed, and nothing of it is left.
     Down(compose::commands::DownArgs),
+    /// Write a pipeline as xl configurations, libvirt domains and systemd units
+    ///
+    /// Writes what `up` would start as files that do without this program: a configuration for `xl create` or a domain for `virsh
+    /// define` (driver libxl) for each stage, units of systemd that start and stop them in order, and NAME-peers.sh, which tells
+    /// the domains of each other: run it once they are created, or with --watch beside them, as the unit does. What crashes is
+    /// restarted by xl or libvirt, as restart = says, at once and without end.
+    Render(compose::render::Args),
     /// Print the JSON Schema of a pipeline's file
     ///
     /// Prints the JSON Schema of a pipeline's file, with the parameters of the images there are. An editor that knows TOML
@@ -138,6 +145,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Logs(args) => compose::logs::run(args),
         Command::Restart(args) => compose::commands::run_restart(args, cli.json),
         Command::Down(args) => compose::commands::run_down(args, cli.json),
+        Command::Render(args) => compose::render::run(args, cli.json),
         Command::Schema(args) => compose::schema::run(args),
         Command::Lab(command) => lab::command::execute(command, cli.json),
         Command::Demo(args) => demo::run(args, cli.json),

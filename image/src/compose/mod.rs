@@ -6,6 +6,7 @@
 //! * [`domains`] are found by their identity; [`up`] makes them what the plan says, all or nothing, having heard the
 //!   [`first_words`] of each; [`snapshot`] sees how they are and [`status`] tells it, [`logs`] what they print, [`down`] ends
 //!   them.
+//! * [`render`] writes what would be done as files, for `xl`, libvirt and systemd.
 //! * [`supervise`] starts again what has ended, when [`policy`] says.
 //! * [`commands`] are the command lines of those, [`in_lab`] runs them in the lab, and [`process`] runs a
 //!   pipeline without Xen.
@@ -23,6 +24,7 @@ pub mod plan;
 pub mod policy;
 pub mod process;
 pub mod record;
+pub mod render;
 pub mod schema;
 pub mod snapshot;
 pub mod status;

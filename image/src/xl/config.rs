@@ -22,7 +22,8 @@ pub enum Action {
 }
 
 impl Action {
-    fn word(self) -> &'static str {
+    /// The word for it, libvirt's too.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Destroy => "destroy",
             Self::Restart => "restart",
