@@ -262,6 +262,13 @@ mod tests {
             (6, "b:alert", false),
         ];
         assert_eq!(commands("dwell=1h", &given), [(9_999_999, false)]);
+        let over = [
+            (6_000, "a:alert", true),
+            (60, "b:alert", true),
+            (6_060, "a:alert", false),
+            (120, "b:alert", false),
+        ];
+        assert_eq!(commands("dwell=1h", &over), [(6_000, false), (120, true)]);
         let mut bench = Bench::<Actuate>::new("dwell=1h", 1);
         let _ = bench.reading(&at(9_999_999, "a:alert", Value::Boolean(true)));
         let late = bench.reading(&at(7, "a:alert", Value::Boolean(false)));

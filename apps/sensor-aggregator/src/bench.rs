@@ -37,6 +37,10 @@ impl<S: Stage> Bench<S> {
         &self.function
     }
 
+    pub fn poll(&mut self, now: core::time::Duration) -> stage::Next {
+        self.function.poll(now, &mut self.out)
+    }
+
     pub fn finish(&mut self) {
         self.function.finish(&mut self.out);
     }

@@ -4,21 +4,28 @@
 //! from a moving mean as `sigmas` or `sigmas.SERIES` says (EWMA mean and variance, weight `alpha`), judged after `warm-up` readings. What is unusual does
 //! not move the mean while its alert stands, so that a long anomaly does not become the usual.
 //!
+//! A series that is stuck, so many readings the same (`stuck`), is unusual too. One that is silent is told by a record `SERIES:stale`, a truth
+//! value as well: true when it has said nothing for `stale` and up to half as long again, false at its next reading.
+//!
 //! An alert is a record `SERIES:alert` with a truth value and the time of the reading that brought it about: true when it is
 //! raised, false when it is cleared. With `emit=all` every reading is handed on before what it brings about.
 
 use alloc::format;
 use alloc::string::String;
+use core::time::Duration;
 
-use stage::params::{Count, ParamError};
+use stage::params::Count;
 use stage::senml::MAX_NAME;
-use stage::{DropCause, EdgeKind, Kind, Outputs, Parameter, Reading, Setup, SetupError};
-use stage::{Stage, Value, Verdict};
+use stage::{DropCause, EdgeKind, Kind, Next, Outputs, Parameter, Reading, Setup, SetupError};
+use stage::{Stage, Timestamp, Value, Verdict};
 
 use crate::series::{PerSeries, Rules, bad, set_number};
 
 /// What the names of alerts end with.
 pub const SUFFIX: &str = ":alert";
+
+/// What the names of records about silence end with.
+pub const STALE: &str = ":stale";
 
 /// The detector.
 #[derive(Debug)]
@@ -29,6 +36,10 @@ pub struct Detect {
     warm_up: u64,
     /// Whether readings are handed on among the alerts.
     emits_all: bool,
+    /// How many readings that are the same are unusual; 0 for none.
+    stuck: u64,
+    /// How long a series may say nothing.
+    stale: Option<Duration>,
     series: PerSeries<State>,
     /// Where the name of an alert is put together.
     name: String,
@@ -55,6 +66,12 @@ struct State {
     readings: u64,
     mean: f64,
     variance: f64,
+    last: Option<(Timestamp, f64)>,
+    /// How often the last value came in a row.
+    same: u64,
+    /// Looks at the clock since the last reading.
+    looks: u8,
+    is_stale: bool,
 }
 
 impl Stage for Detect {
@@ -97,6 +114,18 @@ impl Stage for Detect {
             Kind::Integer,
             "30",
             "readings of a series before its moving mean counts",
+        ),
+        Parameter::new(
+            "stuck",
+            Kind::Integer,
+            "0",
+            "an alert when so many readings in a row are the same; 0 for none",
+        ),
+        Parameter::new(
+            "stale",
+            Kind::Duration,
+            "",
+            "a series that says nothing for so long is told to be stale",
         ),
         Parameter::new(
             "emit",
@@ -143,13 +172,16 @@ impl Stage for Detect {
                 positive(&format!("sigmas.{series}"), limits.sigmas, f64::MAX)?;
             }
         }
-        if limits.named.is_empty() && sigmas == NONE.sigmas {
-            return Err(ParamError::bad(
-                "sigmas",
-                "",
-                "possible without above.SERIES, below.SERIES or sigmas.SERIES; give one of the four",
-            )
-            .into());
+        let stuck = params.require("stuck")?;
+        let stale: Option<Duration> = params.get("stale")?;
+        if stale.is_some_and(|span| span.is_zero()) {
+            return Err(bad(params, "stale", "a span above 0").into());
+        }
+        let has_limits = !limits.named.is_empty() || sigmas != NONE.sigmas;
+        if !has_limits && stuck == 0 && stale.is_none() {
+            let expected =
+                "possible without another: give above.SERIES, below.SERIES, sigmas, stuck or stale";
+            return Err(bad(params, "sigmas", expected).into());
         }
         Ok(Self {
             limits,
@@ -157,6 +189,8 @@ impl Stage for Detect {
             alpha: positive("alpha", params.require("alpha")?, 1.0)?,
             warm_up: params.require("warm-up")?,
             emits_all: params.text("emit") == Some("all"),
+            stuck,
+            stale,
             series: PerSeries::default(),
             name: String::new(),
         })
@@ -179,30 +213,82 @@ impl Stage for Detect {
             Err(cause) => return Verdict::Dropped(cause),
         };
         let before = state.raised;
+        let is_stuck = state.comes(reading.time, value) >= self.stuck && self.stuck > 0;
+        let was_stale = core::mem::take(&mut state.is_stale);
         state.raised = limits.broken_by(value, before, hysteresis)
+            || is_stuck
             || state.is_far(value, limits.sigmas, warm_up);
         if !state.raised {
             state.learn(value, alpha);
         }
         let raised = state.raised;
-        let verdict = if self.emits_all {
-            out.emit(reading)
-        } else {
-            Verdict::Used
-        };
-        if raised == before {
-            return verdict;
+        let mut verdict = Verdict::Used;
+        if was_stale {
+            verdict = tell(
+                &mut self.name,
+                reading.name,
+                STALE,
+                reading.time,
+                false,
+                out,
+            );
         }
-        self.name.clear();
-        self.name.push_str(reading.name);
-        self.name.push_str(SUFFIX);
-        out.emit(&Reading {
-            name: &self.name,
-            unit: "",
-            time: reading.time,
-            value: Value::Boolean(raised),
-        })
+        if self.emits_all {
+            verdict = out.emit(reading);
+        }
+        if raised != before {
+            verdict = tell(
+                &mut self.name,
+                reading.name,
+                SUFFIX,
+                reading.time,
+                raised,
+                out,
+            );
+        }
+        verdict
     }
+
+    /// Looks for series that are silent, twice in the time that they may be.
+    fn poll(&mut self, now: Duration, out: &mut Outputs) -> Next {
+        let Some(span) = self.stale else {
+            return Next::Idle;
+        };
+        for (series, state) in self.series.iter_mut() {
+            state.looks = state.looks.saturating_add(1);
+            if let Some((time, _)) = state.last
+                && state.looks > 2
+                && !state.is_stale
+            {
+                state.is_stale = true;
+                let time = time.checked_add(span).unwrap_or(time);
+                // As its readings could be.
+                let sent = tell(&mut self.name, series, STALE, time, true, out);
+                debug_assert_eq!(sent, Verdict::Used);
+            }
+        }
+        Next::At(now + span / 2)
+    }
+}
+
+/// Emits what is so of a series, or is so no more.
+fn tell(
+    name: &mut String,
+    series: &str,
+    suffix: &str,
+    time: Timestamp,
+    is_so: bool,
+    out: &mut Outputs,
+) -> Verdict {
+    name.clear();
+    name.push_str(series);
+    name.push_str(suffix);
+    out.emit(&Reading {
+        name,
+        unit: "",
+        time,
+        value: Value::Boolean(is_so),
+    })
 }
 
 impl Limits {
@@ -214,6 +300,19 @@ impl Limits {
 }
 
 impl State {
+    /// Notes a reading, and says how often its value has come in a row.
+    fn comes(&mut self, time: Timestamp, value: f64) -> u64 {
+        let is_same = self.last.is_some_and(|(_, last)| last == value);
+        self.same = if is_same {
+            self.same.saturating_add(1)
+        } else {
+            1
+        };
+        self.last = Some((time, value));
+        self.looks = 0;
+        self.same
+    }
+
     /// Whether `value` is farther from the mean than so many standard deviations. A series that never moved has none, and then any
     /// other value is far.
     fn is_far(&self, value: f64, sigmas: f64, warm_up: u64) -> bool {
@@ -231,8 +330,12 @@ impl State {
             return;
         }
         let distance = value - self.mean;
-        self.mean += alpha * distance;
-        self.variance = (1.0 - alpha) * (self.variance + alpha * distance * distance);
+        let variance = (1.0 - alpha) * (self.variance + alpha * distance * distance);
+        // The square of a distance may be more than a float holds; then there is no deviation to learn.
+        if variance.is_finite() {
+            self.mean += alpha * distance;
+            self.variance = variance;
+        }
     }
 }
 

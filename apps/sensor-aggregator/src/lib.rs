@@ -32,6 +32,8 @@ pub mod valve;
 mod bench;
 #[cfg(test)]
 mod pipeline;
+#[cfg(test)]
+mod rows;
 
 pub use actuate::Actuate;
 pub use aggregator::Aggregator;

@@ -176,10 +176,11 @@ fn edges(pipeline: &Pipeline, stage: &Stage, told: &mut Told<'_>) {
     let own = End::Stage(stage.name.value.clone());
     for edge in &pipeline.edges {
         if edge.to.value == own {
-            told.add(
-                format!("in.{}", edge.name.value),
-                &peer(&edge.from.value, edge),
-            );
+            let mut reads = peer(&edge.from.value, edge);
+            if let Some(span) = &edge.stale {
+                let _ = write!(reads, ",stale={span}");
+            }
+            told.add(format!("in.{}", edge.name.value), &reads);
         }
         if edge.from.value == own {
             told.add(
@@ -304,6 +305,7 @@ parameters.ip = "10.0.0.2/24"
 from = "flow"
 to = "mid"
 ring = "64K"
+stale = "90s"
 [[edge]]
 name = "alerts"
 from = "mid"
@@ -352,7 +354,7 @@ feedback = true
         );
         assert_eq!(
             extra(&stages[1]),
-            "stage=mid in.flow=?,ring=65536 out.alerts=? out.log=0 out.again=?,ring=1024,feedback log=debug window=5s"
+            "stage=mid in.flow=?,ring=65536,stale=90s out.alerts=? out.log=0 out.again=?,ring=1024,feedback log=debug window=5s"
         );
         assert_eq!(
             extra(&stages[2]),

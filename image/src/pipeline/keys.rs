@@ -49,6 +49,8 @@ pub enum Shape {
     Mebibytes,
     /// The size of a ring: a number of bytes, or text such as "64K".
     Ring,
+    /// A span of time, not none.
+    Span,
     /// true or false.
     Flag,
     /// A table of parameters for the image.
@@ -151,6 +153,11 @@ pub const TABLES: &[Table] = &[
                 "ring",
                 Shape::Ring,
                 "bytes that may be on their way, from 1K to 1M",
+            ),
+            optional(
+                "stale",
+                Shape::Span,
+                "how long its writer may say nothing before the reader says that the edge is stale",
             ),
             Key {
                 default: "false",

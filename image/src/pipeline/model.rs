@@ -80,6 +80,8 @@ pub struct Edge {
     pub to: Located<End>,
     /// Bytes that may be on their way.
     pub ring: Located<u32>,
+    /// How long its writer may say nothing, where the file says.
+    pub stale: Option<String>,
     /// Whether it closes a circle on purpose.
     pub feedback: bool,
 }

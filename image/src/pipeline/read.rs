@@ -1,6 +1,7 @@
 //! From the text of a file to a [`Pipeline`], or to everything that is wrong with it.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use stage::params::{Address, EdgeName, FromParam, MAX_RING, MIN_RING, Size};
 use toml::Spanned;
@@ -291,6 +292,7 @@ fn edge(mut fields: Fields, ring: &Located<u32>, problems: &mut Vec<Problem>) ->
             value: ring.value,
             at: fields.at.clone(),
         }),
+        stale: fields.text("stale").map(|span| span.value),
         feedback: fields.flag("feedback"),
     }
 }
@@ -412,6 +414,7 @@ fn text_of(shape: &Shape, text: &str) -> Result<String, String> {
         }
         Shape::Address => Address::parse(text, Some(1883)).is_some(),
         Shape::Choice(words) => words.contains(&text),
+        Shape::Span => Duration::from_param(text).is_some_and(|span| !span.is_zero()),
         _ => !text.is_empty() && !text.contains(char::is_control),
     };
     if fits {
@@ -436,6 +439,7 @@ pub fn expected(shape: &Shape) -> String {
         Shape::Choice(words) => format!("one of {}", words.join(", ")),
         Shape::Mebibytes => format!("a whole number of MiB from 1 to {MEMORY_MAX}"),
         Shape::Ring => "a size from 1K to 1M, a number of bytes or text such as \"64K\"".to_owned(),
+        Shape::Span => format!("{}, and not 0", Duration::EXPECTED),
         Shape::Flag => "true or false".to_owned(),
         Shape::Parameters => "a table; write [stage.parameters]".to_owned(),
     }

@@ -78,6 +78,7 @@ fn property(key: &Key) -> Value {
             { "type": "integer", "minimum": MIN_RING, "maximum": MAX_RING },
             { "type": "string", "pattern": "^[0-9]+[KkMm]?$" },
         ] }),
+        Shape::Span => json!({ "type": "string", "pattern": "^[0-9]+(ns|us|ms|s|m|h|d)$" }),
         Shape::Flag => json!({ "type": "boolean" }),
         Shape::Parameters => json!({ "type": "object" }),
     };

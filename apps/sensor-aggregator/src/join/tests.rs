@@ -212,6 +212,16 @@ fn s4_time_that_goes_back_is_late_and_a_jump_is_refused() {
 }
 
 #[test]
+fn what_comes_after_its_place_is_decided_is_late() {
+    let mut bench = Bench::<Join>::new("lead=x with=y keep=1 lateness=1h", 1);
+    let mut lead = |second: i64| bench.reading(&at("x", second * 1_000, 0.0));
+    // The second lets the first no longer wait.
+    assert_eq!([lead(10), lead(20)], [Verdict::Used; 2]);
+    assert_eq!(lead(5), Verdict::Dropped(DropCause::Late));
+    assert_eq!(lead(15), Verdict::Used);
+}
+
+#[test]
 fn wrong_parameters_name_their_key() {
     for (command, key) in [
         ("with=y", "lead: missing"),

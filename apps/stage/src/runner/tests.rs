@@ -1,4 +1,5 @@
 mod feedback;
+mod sensors;
 
 use super::*;
 use crate::counters::{Counters, EdgeCounters};

@@ -112,6 +112,7 @@ from = "b"
 to = 3
 ring = "2M"
 feedback = "yes"
+stale = "0s"
 "#;
     assert_eq!(
         told(text),
@@ -128,6 +129,7 @@ feedback = "yes"
             "p.toml:15:6: `to` is not a name: 1 to 31 of a-z, 0-9 and -, a letter first",
             "p.toml:16:8: `ring` is not a size from 1K to 1M, a number of bytes or text such as \"64K\"",
             "p.toml:17:12: `feedback` is not true or false",
+            "p.toml:18:9: `stale` is not a span of time such as 500ms, 30s, 15m, 24h or 7d, and not 0",
         ]
     );
 }
