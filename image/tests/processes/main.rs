@@ -27,6 +27,8 @@ fn main() {
         Trial::test("waterworks_reach_a_broker_whole", waterworks).with_ignored_flag(missing),
         Trial::test("two_hosts_meet_at_a_broker", two_hosts).with_ignored_flag(missing),
         Trial::test("two_hosts_are_one_without_a_broker", two_hosts_as_one),
+        Trial::test("a_weather_station_without_its_broker", weather_station),
+        Trial::test("thirty_two_sensors_meet_in_one_aggregator", many_to_one),
         Trial::test(
             "s6_a_killed_stage_comes_back_alone_and_what_was_lost_is_counted",
             killed,
@@ -60,7 +62,7 @@ fn alerts() -> Result<(), Failed> {
     let file = pipelines().join("alerts.toml");
     let output = bench.up(&file).output()?;
     let told = bench::json(&output)?;
-    // As many as the lab's, where the same file runs as domains.
+    // As many as in memory, where sensor-aggregator runs the same file.
     assert_eq!(edge(&told, "alerts")["received"], 7);
     for name in ["source", "smooth", "alerts"] {
         let edge = edge(&told, name);
@@ -87,6 +89,12 @@ fn waterworks() -> Result<(), Failed> {
     assert!(text.contains(&broker.address().to_string()));
     let file = bench.file("waterworks", &text)?;
     let told = bench::json(&bench.up(&file).output()?)?;
+    // Each of the four anomalies shuts the valve and opens it again.
+    let commands = edge(&told, "commands");
+    assert_eq!(
+        (&commands["sent"], &commands["received"]),
+        (&8.into(), &8.into())
+    );
     let sent = edge(&told, "windows")["sent"].as_u64().unwrap_or_default();
     assert!(sent > 0, "{told}");
     assert_eq!(edge(&told, "windows")["received"], sent);
@@ -160,6 +168,43 @@ fn two_hosts_as_one() -> Result<(), Failed> {
     let recorded = recorded()?;
     assert_eq!(logged(&output.stderr), recorded);
     assert_eq!(told["stages"].as_array().map(Vec::len), Some(2), "{told}");
+    Ok(())
+}
+
+fn weather_station() -> Result<(), Failed> {
+    let bench = Bench::new()?;
+    let text = fs::read_to_string(pipelines().join("weather-station.toml"))?;
+    let (text, _broker) = text.split_once("[broker]").ok_or("no broker")?;
+    let text = text
+        .replace("app = \"gateway\"", "app = \"log\"")
+        .replace("parameters.topic", "# ");
+    let file = bench.file("weather-station", &text)?;
+    let told = bench::json(&bench.up(&file).output()?)?;
+    for name in ["station", "plausible", "hourly"] {
+        assert_eq!(edge(&told, name)["received"], 3 * 8_759, "{told}");
+    }
+    // Each day of four, the first of which begin the day before, has ten figures of three series.
+    let windows = edge(&told, "windows");
+    assert_eq!(
+        (&windows["sent"], &windows["lost"]),
+        (&windows["received"], &0.into())
+    );
+    assert_eq!(windows["received"], (4 * 365 + 3) * 10 * 3, "{told}");
+    Ok(())
+}
+
+fn many_to_one() -> Result<(), Failed> {
+    let bench = Bench::new()?;
+    let told = bench::json(&bench.up(&pipelines().join("many-to-one.toml")).output()?)?;
+    for sensor in 1..=32 {
+        let edge = edge(&told, &format!("s{sensor:02}"));
+        assert_eq!(
+            (&edge["sent"], &edge["received"]),
+            (&600.into(), &600.into())
+        );
+    }
+    // Six windows of nine figures each.
+    assert_eq!(edge(&told, "windows")["received"], 32 * 6 * 9, "{told}");
     Ok(())
 }
 

@@ -171,6 +171,7 @@ fn check_balance(file: &Table, outcome: &Outcome) {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
     pub name: String,
+    /// Whole seconds.
     pub second: i64,
     /// The text of its value: a number, `true` or `false`.
     pub value: String,
@@ -190,7 +191,13 @@ fn parsed(line: &str) -> Line {
     };
     Line {
         name: field("bn").unwrap().to_owned(),
-        second: field("bt").unwrap().parse().unwrap(),
+        second: field("bt")
+            .unwrap()
+            .split('.')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap(),
         value: field("v").or(field("vb")).unwrap().to_owned(),
     }
 }

@@ -3,6 +3,8 @@
 
 mod composer;
 
+use std::collections::BTreeMap;
+
 use composer::{Line, Outcome, run_example, run_text};
 
 /// A `log` that hears what a stage emits.
@@ -141,5 +143,132 @@ fn how_far_is_unusual_need_not_be_known_exactly() {
         let outcome: Outcome = run_text(&(set + &tap("alarm")), &folder);
         let alerts = spans(&outcome["tap-alarm"].records(), "water-flow:alert", "true");
         assert_eq!(alerts.len(), 4, "{sigmas}");
+    }
+}
+
+/// The figures of each window of each series, by series, second and figure.
+type Windows = BTreeMap<(String, i64, String), f64>;
+
+/// All windows of some readings, worked out from all of them kept.
+fn windows(
+    series: &str,
+    readings: &[(i64, f64)],
+    length: i64,
+    hop: i64,
+    percentiles: &[u32],
+) -> Windows {
+    let mut all = Windows::new();
+    let (first, last) = (readings[0].0, readings[readings.len() - 1].0);
+    let mut start = (first - length).div_euclid(hop) * hop;
+    while start <= last {
+        let inside = readings
+            .iter()
+            .filter(|(time, _)| (start..start + length).contains(time));
+        let mut values: Vec<f64> = inside.map(|(_, value)| *value).collect();
+        values.sort_by(f64::total_cmp);
+        if let (Some(min), Some(max)) = (values.first(), values.last()) {
+            let count = values.len() as f64;
+            let mut figure = |name: &str, value: f64| {
+                all.insert((series.to_owned(), start, name.to_owned()), value);
+            };
+            figure("count", count);
+            figure("mean", values.iter().sum::<f64>() / count);
+            figure("min", *min);
+            figure("max", *max);
+            for percent in percentiles {
+                let rank = (values.len() * *percent as usize).div_ceil(100).max(1);
+                figure(&format!("p{percent}"), values[rank - 1]);
+            }
+        }
+        start += hop;
+    }
+    all
+}
+
+/// The windows that a `log` printed have these figures, of those that are worked out here.
+fn assert_windows(lines: impl IntoIterator<Item = Line>, expected: &Windows) {
+    let mut found = 0;
+    for line in lines {
+        let (series, figure) = line.name.rsplit_once(':').unwrap();
+        if ["stddev_pop", "missing", "flagged"].contains(&figure) {
+            continue;
+        }
+        let key = (series.to_owned(), line.second, figure.to_owned());
+        let value: f64 = line.value.parse().unwrap();
+        assert!(
+            (value - expected[&key]).abs() < 1e-9,
+            "{line:?}: {}",
+            expected[&key]
+        );
+        found += 1;
+    }
+    assert_eq!(found, expected.len());
+}
+
+#[test]
+fn alerts_are_raised_and_cleared_in_turn() {
+    let outcome = run_example("alerts.toml", "");
+    let told = outcome["log"].records();
+    // Raised from the start, since the flow is above its limit but for three times.
+    assert_eq!(told.len(), 7);
+    for (place, line) in told.iter().enumerate() {
+        let expected = if place % 2 == 0 { "true" } else { "false" };
+        assert_eq!(
+            (line.name.as_str(), line.value.as_str()),
+            ("water-flow:alert", expected)
+        );
+    }
+}
+
+#[test]
+fn the_weather_station_publishes_sliding_days_and_their_percentiles() {
+    let outcome = run_example("weather-station.toml", "");
+    let csv = include_str!("../../../../data/seattle-weather-hourly-normals.csv");
+    let mut expected = Windows::new();
+    for (column, series) in ["pressure", "temperature", "wind"].into_iter().enumerate() {
+        let rows = csv.lines().skip(1).map(|line| {
+            let fields: Vec<&str> = line.split(',').collect();
+            let stamp = stage::Timestamp::parse(fields[0].as_bytes()).unwrap();
+            (stamp.seconds(), fields[column + 1].parse().unwrap())
+        });
+        let rows: Vec<(i64, f64)> = rows.collect();
+        assert_eq!(rows.len(), 8_759);
+        expected.extend(windows(series, &rows, 24 * HOUR, 6 * HOUR, &[10, 50, 90]));
+    }
+    assert_windows(outcome["gateway"].records(), &expected);
+    assert_eq!(outcome["hourly"].counters.own, "joined=8759 unmatched=0");
+}
+
+#[test]
+fn thirty_two_sensors_meet_in_one_aggregator() {
+    let outcome = run_example("many-to-one.toml", &["s01", "s20", "s32"].map(tap).concat());
+    let all = &outcome["all"].counters;
+    assert_eq!(all.stage.readings_in, 32 * 600);
+    assert_eq!(all.stage.used, 32 * 600);
+    let mut series: Vec<String> = Vec::new();
+    for line in outcome["log"].records() {
+        let (name, figure) = line.name.rsplit_once(':').unwrap();
+        match figure {
+            "count" => {
+                assert_eq!(line.value, "100", "{line:?}");
+                series.push(name.to_owned());
+            }
+            "missing" | "flagged" => assert_eq!(line.value, "0", "{line:?}"),
+            _ => {}
+        }
+    }
+    series.sort();
+    let expected = (1..=32).flat_map(|n| vec![format!("s{n:02}"); 6]);
+    assert_eq!(series, expected.collect::<Vec<_>>());
+    // Three of them by hand.
+    for name in ["s01", "s20", "s32"] {
+        let heard = outcome[&format!("tap-{name}")].records();
+        let made: Vec<(i64, f64)> = heard
+            .iter()
+            .map(|line| (line.second, line.value.parse().unwrap()))
+            .collect();
+        let mut told = outcome["log"].records();
+        told.retain(|line| line.name.starts_with(&format!("{name}:")));
+        assert_windows(told, &windows(name, &made, 10, 10, &[50, 95]));
     }
 }
