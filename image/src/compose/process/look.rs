@@ -37,10 +37,12 @@ impl OnProcesses {
 
 impl Source for OnProcesses {
     fn stages(&self, record: &Record) -> Result<Vec<StageSnapshot>, ComposeError> {
+        // Until its parent has asked how it ended, a process that has is no more than about to.
+        let is_asked_for = self.told.composer.is_alive();
         let stages = record.stages.iter().enumerate();
         let all = stages.map(|(place, stage)| {
             let nodes = nodes(&self.folder.join(&stage.name).join("data/grantflow"));
-            of_process(stage, self.told.processes.get(place), &nodes)
+            of_process(stage, self.told.processes.get(place), is_asked_for, &nodes)
         });
         Ok(all.collect())
     }
@@ -80,9 +82,14 @@ fn value(path: &Path) -> io::Result<String> {
     Ok(value)
 }
 
-fn of_process(stage: &StageRecord, process: Option<&ProcessOf>, nodes: &Nodes) -> StageSnapshot {
+fn of_process(
+    stage: &StageRecord,
+    process: Option<&ProcessOf>,
+    is_asked_for: bool,
+    nodes: &Nodes,
+) -> StageSnapshot {
     let usage = process.and_then(|process| process.id.usage());
-    let alive = usage.filter(|usage| !usage.is_zombie);
+    let alive = usage.filter(|usage| is_asked_for || !usage.is_zombie);
     let ended = process.and_then(|process| process.ended.as_ref());
     let told = nodes.get("state").map(|state| printable(state));
     let (phase, state) = match (ended, alive, told) {
@@ -145,7 +152,7 @@ mod tests {
                 fault: fault.map(str::to_owned),
                 cpu_seconds: 1.5,
             });
-            of_process(&stage, Some(&ProcessOf { id, ended }), &nodes(&keys))
+            of_process(&stage, Some(&ProcessOf { id, ended }), false, &nodes(&keys))
         };
         let running = look(own, None);
         assert_eq!(
@@ -155,6 +162,19 @@ mod tests {
         assert_eq!((running.pid, running.restarts), (Some(own.pid), 2));
         let counters = running.counters.unwrap();
         assert_eq!((counters.stage.readings_in, counters.edges.len()), (7, 1));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let zombie = ProcessId::of(i32::try_from(child.id()).unwrap()).unwrap();
+        while zombie.is_alive() {
+            std::thread::yield_now();
+        }
+        let process = ProcessOf {
+            id: zombie,
+            ended: None,
+        };
+        let of =
+            |is_asked_for| of_process(&stage, Some(&process), is_asked_for, &nodes(&keys)).phase;
+        assert_eq!((of(true), of(false)), (Phase::Waiting, Phase::Gone));
+        child.wait().unwrap();
         let gone = ProcessId { started: 0, ..own };
         assert_eq!(look(gone, None).phase, Phase::Gone);
         let done = look(gone, Some(None));
