@@ -2,7 +2,10 @@
 //!
 //! Edges are pipes of the ring's size between the hosts of one [`Network`]. Time is the network's
 //! own: it stands still while anything can be done, and then jumps to the next moment that somebody
-//! waits for, so tests take no time and always take the same course.
+//! waits for, so tests take no time and always take the same course. [`through`] is all that the test
+//! of one function needs.
+
+mod through;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::rc::Rc;
@@ -26,6 +29,8 @@ use crate::runner::signal::Signal;
 use crate::runner::{Events, Host, OpenError, Reader, Writer};
 use crate::state::State;
 use crate::time::Timestamp;
+
+pub use through::through;
 
 /// Hosts in memory that can reach one another, and their clock.
 #[derive(Debug, Default)]

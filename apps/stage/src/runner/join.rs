@@ -12,7 +12,7 @@ use core::task::{Context, Poll, Waker};
 type Task<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// Tasks that run side by side within one future.
-pub(super) struct Join<'a, T> {
+pub(crate) struct Join<'a, T> {
     tasks: Vec<(Task<'a, T>, Arc<Handle>)>,
     /// What the handles hold.
     parent: Arc<Parent>,
@@ -75,7 +75,7 @@ impl Wake for Handle {
 }
 
 impl<'a, T> Join<'a, T> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             tasks: Vec::new(),
             parent: Parent::new(Waker::noop()),
@@ -83,12 +83,12 @@ impl<'a, T> Join<'a, T> {
     }
 
     /// Adds a task, before [`next`](Self::next) is called for the first time.
-    pub(super) fn push(&mut self, task: impl Future<Output = T> + 'a) {
+    pub(crate) fn push(&mut self, task: impl Future<Output = T> + 'a) {
         self.tasks.push((Box::pin(task), Handle::new(&self.parent)));
     }
 
     /// The outcome of the next task that ends; `None` when there is none left.
-    pub(super) fn next(&mut self) -> impl Future<Output = Option<T>> {
+    pub(crate) fn next(&mut self) -> impl Future<Output = Option<T>> {
         poll_fn(|context| self.poll_next(context))
     }
 

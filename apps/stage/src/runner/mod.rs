@@ -20,7 +20,7 @@ mod board;
 mod companion;
 mod host;
 mod input;
-mod join;
+pub(crate) mod join;
 mod net;
 mod output;
 pub(crate) mod signal;
