@@ -3,6 +3,7 @@
 //! Rooms, from the image outwards:
 //!
 //! * [`compile`] calls cargo once per image; [`elf`] strips what it made and refuses what Xen would not boot.
+//! * [`new`] makes a stage of one's own.
 //! * [`dist`] packs images and tool for a dom0 without Rust.
 //! * [`broker`] runs a Mosquitto on loopback, and a subscriber of any broker.
 //! * [`lab`] boots Xen and a Debian dom0 in QEMU, runs a job there and brings back what it left.
@@ -25,6 +26,7 @@ pub mod elf;
 pub mod failure;
 pub mod images;
 pub mod lab;
+pub mod new;
 pub mod output;
 pub mod pipeline;
 pub mod progress;

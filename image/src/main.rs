@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use grantflow::failure::Failure;
-use grantflow::{compile, compose, demo, dist, lab, output, watch};
+use grantflow::{compile, compose, demo, dist, lab, new, output, watch};
 use signal_hook::consts::SIGPIPE;
 
 /// Builds, boots and checks pipelines of small Xen PV unikernels that exchange data over vchan.
@@ -83,6 +83,11 @@ enum Command {
     /// the domains of each other: run it once they are created, or with --watch beside them, as the unit does. What crashes is
     /// restarted by xl or libvirt, as restart = says, at once and without end.
     Render(compose::render::Args),
+    /// Make a stage of one's own, which builds and runs at once
+    ///
+    /// Makes the crate apps/NAME with a function of thirty lines and a test, and the pipeline image/pipelines/NAME.toml with it
+    /// between a source and a console, and adds the crate to the workspace. Says what to call next.
+    New(new::Args),
     /// Print the JSON Schema of a pipeline's file
     ///
     /// Prints the JSON Schema of a pipeline's file, with the parameters of the images there are. An editor that knows TOML
@@ -146,6 +151,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Restart(args) => compose::commands::run_restart(args, cli.json),
         Command::Down(args) => compose::commands::run_down(args, cli.json),
         Command::Render(args) => compose::render::run(args, cli.json),
+        Command::New(args) => new::run(args, cli.json),
         Command::Schema(args) => compose::schema::run(args),
         Command::Lab(command) => lab::command::execute(command, cli.json),
         Command::Demo(args) => demo::run(args, cli.json),

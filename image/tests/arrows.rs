@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use grantflow::workspace::Workspace;
 
-/// What each package may depend on. A package without a line here fails the check: it gets one first.
+/// What each package may depend on. A package without a line here fails the check: it gets one first, or declares images.
 const ARROWS: [(&str, &[&str]); 11] = [
     ("vchan", &[]),
     ("vchan-linux", &["vchan"]),
@@ -19,6 +19,9 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("bench", &["stage", "unikernel", "vchan-linux"]),
     ("grantflow", &["stage", "vchan-linux"]),
 ];
+
+/// The same for a stage of one's own.
+const OF_A_STAGE: [&str; 3] = ["stage", "unikernel", "process"];
 
 /// The crates that tie a program to one platform, as sources name them.
 const PLATFORMS: [&str; 3] = ["unikernel::", "vchan_linux::", "process::"];
@@ -36,9 +39,15 @@ fn forbidden(workspace: &Workspace) -> Vec<String> {
         .collect();
     let mut found = Vec::new();
     for package in &workspace.packages {
-        let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == package.name) else {
-            found.push(format!("{} -> ? (give it a line in ARROWS)", package.name));
-            continue;
+        let listed = ARROWS.iter().find(|(name, _)| *name == package.name);
+        let has_images = !package.metadata["grantflow"]["images"].is_null();
+        let allowed = match listed {
+            Some((_, allowed)) => *allowed,
+            None if has_images => &OF_A_STAGE,
+            None => {
+                found.push(format!("{} -> ? (give it a line in ARROWS)", package.name));
+                continue;
+            }
         };
         for dependency in &package.dependencies {
             // A package may ask for itself with other features in its own tests.
@@ -66,6 +75,26 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 #[test]
 fn no_package_depends_on_one_it_may_not_know() {
     assert_eq!(forbidden(&workspace()), Vec::<String>::new());
+}
+
+#[test]
+fn a_stage_of_one_s_own_has_its_arrows_and_no_others() {
+    let mut workspace = workspace();
+    let scale = workspace
+        .packages
+        .iter_mut()
+        .find(|package| package.name == "scale")
+        .unwrap();
+    scale.name = "mine".into();
+    assert_eq!(forbidden(&workspace), Vec::<String>::new());
+    workspace
+        .packages
+        .iter_mut()
+        .for_each(|package| package.metadata = serde_json::Value::Null);
+    assert_eq!(
+        forbidden(&workspace),
+        ["mine -> ? (give it a line in ARROWS)"]
+    );
 }
 
 #[test]
