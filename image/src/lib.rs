@@ -12,6 +12,7 @@
 //! * [`demo`] runs the first pipeline on recorded data and checks every result.
 //! * [`compose`] is the commands around a pipeline's file.
 //! * [`watch`] shows a pipeline that runs: rates, a live view, metrics.
+//! * [`feed`] writes readings of this machine into a stage.
 //! * [`failure`] and [`progress`] say to a person how it went, through [`output`].
 
 // Both macros panic where the reader of a pipe has gone.
@@ -24,6 +25,7 @@ pub mod demo;
 pub mod dist;
 pub mod elf;
 pub mod failure;
+pub mod feed;
 pub mod images;
 pub mod lab;
 pub mod new;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use grantflow::failure::Failure;
-use grantflow::{compile, compose, demo, dist, lab, new, output, watch};
+use grantflow::{compile, compose, demo, dist, feed, lab, new, output, watch};
 use signal_hook::consts::SIGPIPE;
 
 /// Builds, boots and checks pipelines of small Xen PV unikernels that exchange data over vchan.
@@ -88,6 +88,13 @@ enum Command {
     /// Makes the crate apps/NAME with a function of thirty lines and a test, and the pipeline image/pipelines/NAME.toml with it
     /// between a source and a console, and adds the crate to the workspace. Says what to call next.
     New(new::Args),
+    /// Write readings of this machine into a stage: standard input, a file that grows, a serial port, sensors
+    ///
+    /// In dom0 or a Linux guest, writes readings into an input edge of a stage, over vchan. They come as lines on standard input, of
+    /// a file that grows or of a serial port, or from the machine's own sensors. At the end of the input, and at Ctrl-C, the stream
+    /// is ended in order. A reader that restarts is met again; what nobody has read is counted, and makes the exit code 1. Lines
+    /// that cannot be read are counted, the first ones told.
+    Feed(feed::command::Args),
     /// Print the JSON Schema of a pipeline's file
     ///
     /// Prints the JSON Schema of a pipeline's file, with the parameters of the images there are. An editor that knows TOML
@@ -152,6 +159,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Down(args) => compose::commands::run_down(args, cli.json),
         Command::Render(args) => compose::render::run(args, cli.json),
         Command::New(args) => new::run(args, cli.json),
+        Command::Feed(args) => feed::command::execute(args, cli.json),
         Command::Schema(args) => compose::schema::run(args),
         Command::Lab(command) => lab::command::execute(command, cli.json),
         Command::Demo(args) => demo::run(args, cli.json),
