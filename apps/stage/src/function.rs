@@ -210,7 +210,7 @@ impl Outputs {
     pub(crate) fn of_edges(edges: &[Edge]) -> Self {
         let mut outputs = Self::new(edges.iter().map(crate::runner::buffer_size));
         for (queue, edge) in outputs.edges.iter_mut().zip(edges) {
-            queue.never_full(edge.feedback);
+            queue.never_full(edge.feedback || edge.drop_newest);
         }
         outputs
     }

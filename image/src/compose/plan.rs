@@ -171,7 +171,7 @@ impl<'s> Told<'s> {
     }
 }
 
-/// Each edge of a stage: whom to wait for, the ring, and whether it leads back.
+/// Each edge of a stage: whom to wait for, the ring, whether it leads back, and of an output whether it drops.
 fn edges(pipeline: &Pipeline, stage: &Stage, told: &mut Told<'_>) {
     let own = End::Stage(stage.name.value.clone());
     for edge in &pipeline.edges {
@@ -183,9 +183,10 @@ fn edges(pipeline: &Pipeline, stage: &Stage, told: &mut Told<'_>) {
             told.add(format!("in.{}", edge.name.value), &reads);
         }
         if edge.from.value == own {
+            let drops = if edge.drop_newest { ",drop=newest" } else { "" };
             told.add(
                 format!("out.{}", edge.name.value),
-                &peer(&edge.to.value, edge),
+                &(peer(&edge.to.value, edge) + drops),
             );
         }
     }
@@ -310,6 +311,7 @@ stale = "90s"
 name = "alerts"
 from = "mid"
 to = "out"
+policy = "drop-newest"
 [[edge]]
 name = "log"
 from = "mid"
@@ -354,7 +356,7 @@ feedback = true
         );
         assert_eq!(
             extra(&stages[1]),
-            "stage=mid in.flow=?,ring=65536,stale=90s out.alerts=? out.log=0 out.again=?,ring=1024,feedback log=debug window=5s"
+            "stage=mid in.flow=?,ring=65536,stale=90s out.alerts=?,drop=newest out.log=0 out.again=?,ring=1024,feedback log=debug window=5s"
         );
         assert_eq!(
             extra(&stages[2]),

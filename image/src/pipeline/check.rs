@@ -194,6 +194,13 @@ fn check_edge(pipeline: &Pipeline, edge: &Edge, problems: &mut Vec<Problem>) {
             problems.push(Problem::new(&end.at, said));
         }
     }
+    if edge.drop_newest && edge.from.value == End::Dom0 {
+        let said = format!(
+            "the edge `{}` comes from dom0, and a policy is of a stage that writes; remove `policy`",
+            edge.name.value
+        );
+        problems.push(Problem::new(&edge.from.at, said));
+    }
     if edge.from.value == edge.to.value {
         let said = format!(
             "the edge `{}` goes from `{}` to itself; name another stage",

@@ -83,6 +83,12 @@ const fn optional(name: &'static str, shape: Shape, help: &'static str) -> Key {
 /// When a stage that has ended is started again.
 pub const RESTARTS: &[&str] = &["never", "on-failure", "always"];
 
+/// What the writer of an edge does while it has no room.
+pub const POLICIES: &[&str] = &["block", DROP_NEWEST];
+
+/// It leaves out what it would send, and counts it.
+pub const DROP_NEWEST: &str = "drop-newest";
+
 /// What is logged, as images take it.
 pub const LOG_LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 
@@ -165,6 +171,14 @@ pub const TABLES: &[Table] = &[
                     "feedback",
                     Shape::Flag,
                     "whether it closes a circle on purpose",
+                )
+            },
+            Key {
+                default: "\"block\"",
+                ..optional(
+                    "policy",
+                    Shape::Choice(POLICIES),
+                    "what its writer does without room or reader: wait, or leave out and count what it would send",
                 )
             },
         ],

@@ -84,6 +84,8 @@ pub struct Edge {
     pub stale: Option<String>,
     /// Whether it closes a circle on purpose.
     pub feedback: bool,
+    /// Whether its writer leaves readings out rather than wait (`keys::DROP_NEWEST`).
+    pub drop_newest: bool,
 }
 
 /// One end of an edge, by name.

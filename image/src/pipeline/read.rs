@@ -294,6 +294,9 @@ fn edge(mut fields: Fields, ring: &Located<u32>, problems: &mut Vec<Problem>) ->
         }),
         stale: fields.text("stale").map(|span| span.value),
         feedback: fields.flag("feedback"),
+        drop_newest: fields
+            .text("policy")
+            .is_some_and(|policy| policy.value == keys::DROP_NEWEST),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Edges: the parameters `in.EDGE=PEER[,ring=SIZE][,stale=SPAN][,feedback]` and `out.EDGE=PEER[,ring=SIZE][,feedback]`.
+//! Edges: the parameters `in.EDGE=PEER[,ring=SIZE][,stale=SPAN][,feedback]` and
+//! `out.EDGE=PEER[,ring=SIZE][,feedback][,drop=newest]`.
 
 use alloc::borrow::ToOwned;
 use core::fmt;
@@ -128,10 +129,12 @@ pub struct Edge {
     /// Whether it carries something back to a stage before its writer. A reader does not wait for the end of such an edge, and
     /// a writer for its room: so a circle of edges neither stands still nor keeps itself alive.
     pub feedback: bool,
+    /// At an output: whether its writer does not wait while there is no room, but leaves out and counts what it would send.
+    pub drop_newest: bool,
 }
 
 impl Edge {
-    pub(super) const EXPECTED: &'static str = "PEER[,ring=SIZE][,stale=SPAN][,feedback]: PEER a domain id from 0 to 32751 or ?, SIZE from 1K to 1M, SPAN of an input alone, such as 30s";
+    pub(super) const EXPECTED: &'static str = "PEER[,ring=SIZE][,feedback], of an input [,stale=SPAN], of an output [,drop=newest]: PEER a domain id from 0 to 32751 or ?, SIZE from 1K to 1M, SPAN such as 30s";
 
     pub(super) fn parse(direction: Direction, name: &str, value: &str) -> Result<Self, ParamError> {
         let mut key = direction.prefix().to_owned();
@@ -140,7 +143,10 @@ impl Edge {
             return Err(ParamProblem::EdgeName { key }.into());
         };
         let (peer, options) = Self::parse_value(value)
-            .filter(|(_, options)| direction == Direction::In || options.stale.is_none())
+            .filter(|(_, options)| match direction {
+                Direction::In => !options.drop_newest,
+                Direction::Out => options.stale.is_none(),
+            })
             .ok_or_else(|| ParamError::bad(&key, value, Self::EXPECTED))?;
         Ok(Self {
             direction,
@@ -149,6 +155,7 @@ impl Edge {
             ring: options.ring.unwrap_or(DEFAULT_RING),
             stale: options.stale,
             feedback: options.feedback,
+            drop_newest: options.drop_newest,
         })
     }
 
@@ -170,6 +177,7 @@ impl Edge {
             let given_twice = match word.split_once('=')? {
                 ("ring", size) => options.ring.replace(ring(size)?).is_some(),
                 ("stale", span) => options.stale.replace(stale(span)?).is_some(),
+                ("drop", "newest") => core::mem::replace(&mut options.drop_newest, true),
                 _ => return None,
             };
             if given_twice {
@@ -186,6 +194,7 @@ pub(super) struct Options {
     ring: Option<u32>,
     stale: Option<Duration>,
     feedback: bool,
+    drop_newest: bool,
 }
 
 /// A span in which something must come: no span is none.

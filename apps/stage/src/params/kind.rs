@@ -25,7 +25,7 @@ pub enum Kind {
     Time,
     /// One of these words.
     Choice(&'static [&'static str]),
-    /// An edge: `PEER[,ring=SIZE][,feedback]`, and for an input `[,stale=SPAN]`.
+    /// An edge: `PEER[,ring=SIZE][,feedback]`, and for an input `[,stale=SPAN]`, for an output `[,drop=newest]`.
     Edge,
     /// An address: `dhcp` or `A.B.C.D/N[,gw=A.B.C.D][,dns=A.B.C.D]`; read by the network.
     Network,

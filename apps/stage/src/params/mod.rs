@@ -110,7 +110,7 @@ pub const COMMON: &[Parameter] = &[
         "out.EDGE",
         Kind::Edge,
         "",
-        "output edge: PEER[,ring=SIZE][,feedback], PEER a domain id or ?",
+        "output edge: PEER[,ring=SIZE][,feedback][,drop=newest], PEER a domain id or ?",
     ),
 ];
 

@@ -149,7 +149,7 @@ fn edges_are_read() {
 }
 
 #[test]
-fn an_input_may_say_how_long_silence_is_too_long_and_that_it_leads_back() {
+fn an_edge_may_say_how_long_silence_is_too_long_that_it_leads_back_and_that_it_drops() {
     let text = "in.a=5,stale=30s in.b=?,stale=500ms,ring=1M in.c=?,ring=1M,stale=7d in.d=?";
     let inputs = parse(text).unwrap().edges(Direction::In).unwrap();
     let seen: Vec<_> = inputs.iter().map(|edge| (edge.stale, edge.ring)).collect();
@@ -167,6 +167,24 @@ fn an_input_may_say_how_long_silence_is_too_long_and_that_it_leads_back() {
     let inputs = feedback.edges(Direction::In).unwrap();
     let seen: Vec<_> = inputs.iter().map(|edge| edge.feedback).collect();
     assert_eq!(seen, [true, true, false]);
+    let outputs = parse("out.a=5,drop=newest out.b=?,ring=1M").unwrap();
+    let outputs = outputs.edges(Direction::Out).unwrap();
+    let seen: Vec<_> = outputs.iter().map(|edge| edge.drop_newest).collect();
+    assert_eq!(seen, [true, false]);
+    // It is the writer who drops.
+    assert!(
+        parse("in.a=5,drop=newest")
+            .unwrap()
+            .edges(Direction::In)
+            .is_err()
+    );
+    for wrong in [
+        "out.a=5,drop=oldest",
+        "out.a=5,drop",
+        "out.a=5,drop=newest,drop=newest",
+    ] {
+        assert!(parse(wrong).is_err(), "{wrong}");
+    }
     // It is the reader who waits.
     let outputs = parse("out.a=5,stale=30s").unwrap().edges(Direction::Out);
     let error = outputs.unwrap_err();

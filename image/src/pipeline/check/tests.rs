@@ -60,6 +60,11 @@ to = "g"
 name = "x"
 from = "s"
 to = "s"
+[[edge]]
+name = "y"
+from = "dom0"
+to = "f"
+policy = "drop-newest"
 "#;
     assert_eq!(
         told(text),
@@ -75,6 +80,7 @@ to = "s"
             "p.toml:16:21: `signal`: \"cosine\" is not one of csv, sine",
             "p.toml:19:6: there is no stage `g`; there are: s, f, f, dom0",
             "p.toml:23:6: the edge `x` goes from `s` to itself; name another stage",
+            "p.toml:26:8: the edge `y` comes from dom0, and a policy is of a stage that writes; remove `policy`",
         ]
     );
 }

@@ -113,6 +113,7 @@ to = 3
 ring = "2M"
 feedback = "yes"
 stale = "0s"
+policy = "drop-oldest"
 "#;
     assert_eq!(
         told(text),
@@ -130,6 +131,7 @@ stale = "0s"
             "p.toml:16:8: `ring` is not a size from 1K to 1M, a number of bytes or text such as \"64K\"",
             "p.toml:17:12: `feedback` is not true or false",
             "p.toml:18:9: `stale` is not a span of time such as 500ms, 30s, 15m, 24h or 7d, and not 0",
+            "p.toml:19:10: `policy` is not one of block, drop-newest",
         ]
     );
 }

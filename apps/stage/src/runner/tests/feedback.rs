@@ -1,4 +1,4 @@
-//! Circles of edges: one of them is a feedback edge, and neither end of it waits for the other.
+//! Circles of edges: one of them is a feedback edge, and neither end of it waits for the other; and edges that drop.
 
 use super::*;
 
@@ -49,14 +49,19 @@ fn a_circle_that_is_full_does_not_stop_the_way_forward_and_ends_with_its_source(
 
 #[test]
 fn what_a_reader_has_no_room_for_is_lost_the_newest_first_and_the_writer_goes_on() {
+    // Whether the edge leads back, or its writer was told not to wait.
+    for how in ["feedback", "drop=newest"] {
+        no_room(how);
+    }
+}
+
+fn no_room(how: &str) {
+    let command = format!("in.a=2,ring=1K out.back=3,ring=1K,{how} out.b=0");
     let network = Network::new();
     let hosts = [(); 2].map(|()| MemoryHost::new(&network));
     let stages = join(
         stage::<Numbers>(&hosts[0], "out.a=1,ring=1K count=5000"),
-        stage::<Relay>(
-            &hosts[1],
-            "in.a=2,ring=1K out.back=3,ring=1K,feedback out.b=0",
-        ),
+        stage::<Relay>(&hosts[1], &command),
     );
     let readers = async {
         let mut silent = network.open_input("back", 1024).await;
