@@ -9,7 +9,7 @@ use serde::Serialize;
 use stage::counters::EdgeCounters;
 use stage::params::Direction;
 
-use crate::compose::snapshot::{EdgeSnapshot, Snapshot, StageSnapshot};
+use crate::compose::snapshot::{EdgeSnapshot, Phase, Snapshot, StageSnapshot};
 
 /// How far apart the snapshots of a [`History`] are from which rates come: stages tell once a second, at their own times, so
 /// that rates over one second would jump between nothing and twice as much.
@@ -125,9 +125,8 @@ fn of_stage(seconds: f64, before: Option<&StageSnapshot>, after: &StageSnapshot)
                 .map(|edge| edge.counters.events_received);
             events.fold(0, u64::saturating_add)
         }),
-        cpu: after
-            .domid
-            .map(|_| (after.cpu_seconds - cpu).max(0.0) / seconds),
+        // What is gone has no figures; what is a process has no number of a domain.
+        cpu: (after.phase != Phase::Gone).then(|| (after.cpu_seconds - cpu).max(0.0) / seconds),
     }
 }
 
@@ -241,7 +240,7 @@ mod tests {
         before.stages[0].counters = None;
         after.stages[1].counters = None;
         after.edges[0].reader = None;
-        after.stages[1].domid = None;
+        after.stages[1].phase = Phase::Gone;
         let now = rates(&before, &after).unwrap();
         assert_eq!((now.stages[0].sent, now.stages[0].cpu), (None, Some(0.25)));
         assert_eq!(now.stages[1], StageRates::default());

@@ -45,6 +45,7 @@ fn main() {
             "c3_a_second_composer_is_refused_and_down_drains_the_first",
             down,
         ),
+        Trial::test("they_are_watched_as_domains_are", watched),
         Trial::test(
             "parameters_of_any_length_and_with_spaces_arrive",
             parameters,
@@ -339,6 +340,29 @@ fn down() -> Result<(), Failed> {
             "{told}"
         );
     }
+    Ok(())
+}
+
+fn watched() -> Result<(), Failed> {
+    let bench = Bench::new()?;
+    let mut up = bench.run(&bench.file("endless", ENDLESS)?)?;
+    bench.status_when("endless", |stages| stages.iter().all(bench::works))?;
+    let top = bench::json(&bench.grantflow(&["top", "--json", "endless"]).output()?)?;
+    let middle = stage(top["stages"].as_array().ok_or("no stages")?, "middle");
+    assert!(middle["rates"]["received"].as_f64() > Some(0.0), "{top}");
+    assert!(middle["rates"]["cpu"].as_f64().is_some(), "{top}");
+    let edges = top["edges"].as_array().ok_or("no edges")?;
+    assert!(edges[0]["rates"]["bytes"].as_f64() > Some(0.0), "{top}");
+    let metrics = bench.grantflow(&["metrics", "--once"]).output()?;
+    let metrics = String::from_utf8_lossy(&metrics.stdout).into_owned();
+    let up_now = "grantflow_stage_up{pipeline=\"endless\",stage=\"middle\"} 1\n";
+    assert!(
+        metrics.contains(up_now) && metrics.ends_with("# EOF\n"),
+        "{metrics}"
+    );
+    let down = bench.grantflow(&["down", "--now"]).output()?;
+    assert!(down.status.success(), "{down:?}");
+    up.wait()?;
     Ok(())
 }
 
