@@ -18,7 +18,7 @@ help:
 	@echo 'make images   build the unikernel images into target/images'
 	@echo 'make lab      a shell in dom0 of a Xen under QEMU, with the images at hand'
 	@echo 'make test     every test: on the host, then in the lab'
-	@echo 'make bench    vchan between two CPUs of this machine, beside libxenvchan and memcpy'
+	@echo 'make bench    vchan between two CPUs of this machine, beside libxenvchan and memcpy; readings between two processes'
 	@echo 'make dist     one archive with tool, images, recordings and sample configs, for a dom0 without Rust'
 	@echo 'make miri     tests of vchan under Miri, where a nightly Rust has it: SEEDS=$(SEEDS)'
 	@echo 'make soak     the same for hours: ROUNDS=$(ROUNDS) lab rounds, PROPTEST_CASES=$(PROPTEST_CASES), FUZZ_SECONDS=$(FUZZ_SECONDS)'
@@ -41,6 +41,7 @@ test: tools
 
 bench: tools
 	$(CARGO) bench --quiet --package bench --bench vchan
+	$(GRANTFLOW) up --target process image/pipelines/throughput.toml
 
 dist: images
 	$(GRANTFLOW) dist

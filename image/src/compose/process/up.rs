@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::child::{Running, Show, StartError};
+use super::edges;
 use super::look::OnProcesses;
 use super::nest::{Nest, NestError, ProcessOf, ProcessRecord};
 use super::proc::ProcessId;
@@ -93,11 +94,13 @@ pub fn up(wanted: &Wanted<'_>, progress: &Progress) -> Result<(), Failure> {
         plan.name,
         plan.stages.len()
     ));
+    let begin = Instant::now();
     let in_time = pipeline.run(wanted.timeout, &stop, progress)?;
+    let took = begin.elapsed();
     let (stages, snapshot) = pipeline.totals()?;
     // Every line of the consoles comes before the totals.
     drop(pipeline);
-    tell(&plan.name, &stages, &snapshot, wanted.json)?;
+    tell(&stages, &snapshot, took, wanted.json)?;
     let bad = stages.iter().filter(|stage| stage.state != "done");
     let bad: Vec<&str> = bad.map(|stage| stage.stage.as_str()).collect();
     match (in_time, bad.is_empty()) {
@@ -126,9 +129,9 @@ fn shower(plan: &Plan, json: bool) -> Show {
 }
 
 fn tell(
-    name: &str,
     stages: &[StageStatus],
     snapshot: &Snapshot,
+    took: Duration,
     json: bool,
 ) -> Result<(), Failure> {
     let edge = |edge: &EdgeSnapshot| {
@@ -144,11 +147,13 @@ fn tell(
     if json {
         let restarts: u32 = snapshot.stages.iter().map(|stage| stage.restarts).sum();
         let edges: Vec<_> = snapshot.edges.iter().map(edge).collect();
-        output::line(
-            json!({ "name": name, "restarts": restarts, "stages": stages, "edges": edges }),
-        )?;
+        output::line(json!({
+            "name": snapshot.name, "seconds": took.as_secs_f64(), "restarts": restarts,
+            "stages": stages, "edges": edges,
+        }))?;
     } else {
         output::write(table(stages))?;
+        output::write(edges::table(snapshot, took))?;
     }
     Ok(())
 }
