@@ -214,6 +214,9 @@ impl Sums {
     }
 }
 
+/// The most stages of a table, which is to fit on a screen.
+const ROWS: usize = 40;
+
 impl fmt::Display for Sums {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let longest = self.stages.iter().map(|stage| stage.stage.len()).max();
@@ -223,7 +226,7 @@ impl fmt::Display for Sums {
             "{:<width$} {:>7} {:>9} {:>7} {:>6} {:>13}",
             "stage", "MiB", "taken KiB", "grants", "ports", "command line"
         )?;
-        for stage in &self.stages {
+        for stage in self.stages.iter().take(ROWS) {
             let line = if stage.in_module {
                 "in the module".to_owned()
             } else {
@@ -234,6 +237,9 @@ impl fmt::Display for Sums {
                 "{:<width$} {:>7} {:>9} {:>7} {:>6} {line:>13}",
                 stage.stage, stage.memory_mib, stage.taken_kib, stage.grants, stage.ports
             )?;
+        }
+        if self.stages.len() > ROWS {
+            writeln!(f, "and {} more: see --json", self.stages.len() - ROWS)?;
         }
         writeln!(
             f,
@@ -335,6 +341,15 @@ mod tests {
             told.contains("shares 1036 pages and Xen gives a domain 1024 (gnttab_max_frames=2)"),
             "{told}"
         );
+    }
+
+    #[test]
+    fn a_table_of_many_stages_fits_on_a_screen_and_sums_up_all_of_them() {
+        let text = of(vec![stage(&[], false); 1000]).to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), ROWS + 3);
+        assert_eq!(lines[ROWS + 1], "and 960 more: see --json");
+        assert!(lines[ROWS + 2].ends_with("8000   3000"), "{text}");
     }
 
     #[test]
