@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde_json::json;
-use stage::params::FromParam as _;
+use stage::params::{EdgeName, FromParam as _};
 use vchan_linux::block_on;
 use vchan_linux::local::Folder;
 
@@ -20,8 +20,10 @@ use super::run::{Fed, run};
 use super::sensors::Sensors;
 use super::source::Source;
 use super::stop::Stop;
-use super::target::{Domain, Local, Stage, To};
-use crate::compose::commands::{by_blame, known_name};
+use super::target::{Domain, Local, Stage, To, stage_of};
+use crate::compose::commands::{by_blame, known};
+use crate::compose::process::nest;
+use crate::compose::record::Record;
 use crate::failure::Failure;
 use crate::output;
 use crate::xl::SystemTools;
@@ -97,7 +99,11 @@ pub fn execute(args: &Args, json: bool) -> Result<(), Failure> {
         }
         To::Domain(domain, edge) => feed(source, Domain(*domain, *edge), &stop)?,
         To::Pipeline(pipeline, edge) => {
-            let pipeline = known_name(pipeline.as_deref()).map_err(by_blame)?;
+            let (pipeline, processes) = known(pipeline.as_deref()).map_err(by_blame)?;
+            if let Some(processes) = processes {
+                let readers = of_processes(&pipeline, processes.record(), *edge)?;
+                return end(&feed(source, readers, &stop)?, json);
+            }
             let tools = SystemTools::new(Arc::new(AtomicBool::new(false)), PATIENCE);
             let edge = *edge;
             let mut stage = Stage {
@@ -110,10 +116,23 @@ pub fn execute(args: &Args, json: bool) -> Result<(), Failure> {
             feed(source, stage, &stop)?
         }
     };
+    end(&fed, json)
+}
+
+/// A process that reads from dom0 meets whoever writes by the name of the edge alone, where all of its pipeline meet.
+fn of_processes(pipeline: &str, record: &Record, edge: EdgeName) -> Result<Local, Failure> {
+    stage_of(record, edge.as_str()).map_err(Failure::input)?;
+    Ok(Local {
+        folder: Folder::at(nest::path(pipeline).join(nest::MEET))?,
+        name: edge.to_string(),
+    })
+}
+
+fn end(fed: &Fed, json: bool) -> Result<(), Failure> {
     if json {
         output::line(json!(fed))?;
     } else {
-        output::tell(told(&fed));
+        output::tell(told(fed));
     }
     match fed.sent.lost {
         0 => Ok(()),

@@ -29,9 +29,15 @@ pub enum BadLine {
     /// A row of another shape, or with a field that is none.
     #[error("{0}")]
     Row(String),
-    /// Not SenML.
-    #[error("{0}")]
-    SenMl(senml::BadPack),
+    /// Not UTF-8.
+    #[error("not UTF-8 text")]
+    NotText,
+    /// Not a pack in JSON.
+    #[error(transparent)]
+    Json(#[from] stage::senml::JsonError),
+    /// A pack with a record that is none.
+    #[error(transparent)]
+    Pack(#[from] stage::senml::PackError),
     /// A reading that SenML cannot carry.
     #[error("{0}")]
     Unsendable(#[from] stage::senml::EncodeError),

@@ -3,7 +3,7 @@
 //! * [`command`] is the command line; [`run`] brings a source and an edge together, and counts.
 //! * [`source`] are the places that readings come from: [`bytes`] that are read in [`lines`], of a pipe, a file that grows or a
 //!   serial port; and [`sensors`], which are asked.
-//! * [`format`] is what a line says: [`csv`], [`senml`] or a number.
+//! * [`mod@format`] is what a line says: [`mod@csv`], [`senml`] or a number.
 //! * [`edge`] writes to one reader after the other, over any rendezvous of vchan; [`target`] finds who that is.
 //! * [`stop`] is Ctrl-C.
 

@@ -55,6 +55,8 @@ until_true "$PATIENCE" smooth_has 100 || fail "the first hundred: $(counter smoo
 before=$(domid smooth)
 grantflow restart --images "$IMAGES" "$file" smooth || fail "restart"
 [ "$(domid smooth)" != "$before" ] || fail "the stage was not restarted"
+# Met: what is written before that may go to the old one, and is said to be lost.
+wait_state smooth running
 mv "$log" "$log.1"
 seq 200 >"$log"
 until_true "$PATIENCE" smooth_has 200 || fail "after the restart: $(counter smooth stats/stage in); $(cat "$CONFIGS/said")"

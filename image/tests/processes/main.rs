@@ -3,6 +3,8 @@
 mod bench;
 
 use std::fs;
+use std::io::Write as _;
+use std::process::Stdio;
 use std::time::Duration;
 
 use grantflow::broker::{Broker, BrokerError, Heard, Subscriber};
@@ -46,6 +48,7 @@ fn main() {
             down,
         ),
         Trial::test("they_are_watched_as_domains_are", watched),
+        Trial::test("what_is_fed_arrives_whole_and_ends_the_pipeline", fed),
         Trial::test(
             "parameters_of_any_length_and_with_spaces_arrive",
             parameters,
@@ -267,6 +270,46 @@ fn killed() -> Result<(), Failed> {
         "{told}"
     );
     assert_eq!(bench.left(), Vec::<String>::new());
+    Ok(())
+}
+
+/// `grantflow feed` into a stage whose edge begins in dom0.
+fn fed() -> Result<(), Failed> {
+    const FED: &str = r#"
+[[stage]]
+name = "smooth"
+app = "filter"
+[[stage]]
+name = "log"
+app = "log"
+[[edge]]
+name = "readings"
+from = "dom0"
+to = "smooth"
+[[edge]]
+from = "smooth"
+to = "log"
+"#;
+    let bench = Bench::new()?;
+    let mut up = bench.run(&bench.file("fed", FED)?)?;
+    bench.status_when("fed", |stages| stages.len() == 2)?;
+    let numbers = ["--format", "numbers", "--name", "n"];
+    let mut wrong = bench.grantflow(&["feed", "--to", "nothing"]);
+    assert_eq!(wrong.args(numbers).output()?.status.code(), Some(2));
+    let mut feed = bench.grantflow(&["feed", "--json", "--to", "fed/readings"]);
+    let mut feed = feed.args(numbers).stdin(Stdio::piped()).spawn()?;
+    let lines: String = (0..1000).map(|number| format!("{number}\n")).collect();
+    if let Some(mut input) = feed.stdin.take() {
+        input.write_all(lines.as_bytes())?;
+    }
+    let told = bench::json(&feed.wait_with_output()?)?;
+    assert_eq!(
+        (&told["readings"], &told["lost"], &told["bad"]),
+        (&1000.into(), &0.into(), &0.into()),
+        "{told}"
+    );
+    let told = bench::json(&up.output()?)?;
+    assert_eq!(edge(&told, "smooth")["received"], 1000, "{told}");
     Ok(())
 }
 

@@ -22,7 +22,7 @@ const LOCK: &str = "lock";
 const RECORD: &str = "process.json";
 
 /// Where edges meet; no stage has such a name.
-const MEET: &str = ".meet";
+pub const MEET: &str = ".meet";
 
 /// The longest address of a UNIX socket.
 const ADDRESS_MAX: usize = 107;
