@@ -13,8 +13,9 @@ sed "s#\.\./\.\./data/seattle.*csv#$CONFIGS/weather.csv#; 1i name = \"$name\"
 [ "$(grep -o '"state":"done"' "$CONFIGS/said" | wc -l)" = 5 ] || fail "not all is done: $(cat "$CONFIGS/said")"
 [ "$(counter hourly stats/stage out)" = 720 ] || fail "$(counter hourly stats/stage out) of 720 readings have found their hour"
 windows=$(counter daily stats/stage out)
-# Four a day of ten days, and the three that begin before the first; ten figures each of three series.
-[ "$windows" = $((43 * 10 * 3)) ] || fail "$windows figures"
+# One begins every six hours, from eighteen hours before the first reading to the last, which is midnight's; ten figures each of
+# three series.
+[ "$windows" = $((44 * 10 * 3)) ] || fail "$windows figures"
 [ "$(counter gateway stats/stage in)" = "$windows" ] || fail "$(counter gateway stats/stage in) of $windows figures arrived"
 grep -aq 'p90' "$(console gateway)" || fail "no percentiles"
 "$JOB/bin/grantflow" down --now "$name" >/dev/null || fail "down"
