@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,10 @@ use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 const NOBODY: u32 = 65_534;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Held from the writing of programs to their start: a child that another test starts meanwhile would have them open for
+/// writing for a moment, and the kernel starts no such program (`ETXTBSY`).
+static STARTING: Mutex<()> = Mutex::new(());
 
 const LIST: &str = "\
 Name ID Mem VCPUs State Time(s) UUID Reason-Code Security Label
@@ -44,6 +48,7 @@ struct Top {
 impl Top {
     /// Starts it with an `xl` of these lines of shell.
     fn start(xl: &str) -> Self {
+        let starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
         let at = |path: &str| folder.path().join(path);
         open_to_all(folder.path());
@@ -91,6 +96,7 @@ impl Top {
             command.uid(NOBODY).gid(NOBODY);
         }
         let child = command.spawn().unwrap();
+        drop(starting);
         let keyboard: File = master.into();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (mut screen, told) = (keyboard.try_clone().unwrap(), Arc::clone(&seen));
