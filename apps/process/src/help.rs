@@ -16,7 +16,8 @@ Options:
                   (grantflow/peer/EDGE); without it nothing is told
   --meet DIR      folder in which edges meet, of mode 700
                   [default: $XDG_RUNTIME_DIR/grantflow/vchan]
-  --xen           on Xen, in dom0 or a Linux guest: edges over Xen's devices, keys in xenstore
+  --xen           on Xen, in dom0 or a Linux guest: edges over Xen's devices, keys in xenstore,
+                  which one stage of a domain can have; others of it get a folder with --keys
   --parent PID    end with this process, which started it
   -h, --help      this text
 

@@ -4,7 +4,7 @@ use core::cell::{Cell, RefCell};
 use core::mem::MaybeUninit;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -19,6 +19,9 @@ use vchan_linux::xenstore::{Connection, Error as StoreError, Tx};
 /// No key's value is longer: as much as xenstore takes.
 const VALUE_MAX: u64 = 4096;
 
+/// What every stage on Xen uses, and its lock nobody else.
+const DEVICE: &str = "/dev/xen/evtchn";
+
 /// Where the keys are.
 pub struct Keys {
     backend: Backend,
@@ -29,7 +32,11 @@ pub struct Keys {
 enum Backend {
     Nowhere,
     Files(PathBuf),
-    Store(RefCell<Connection>),
+    Store {
+        store: RefCell<Connection>,
+        /// Whose the keys are, as long as it lives.
+        _claim: File,
+    },
 }
 
 /// Why there are no keys; one line.
@@ -47,6 +54,11 @@ pub enum KeysError {
     /// Xenstore.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// They are another stage's.
+    #[error(
+        "another stage has this domain's keys in xenstore: give this one a folder for its own, --keys DIR"
+    )]
+    Taken,
     /// There is nobody to ask.
     #[error("nobody is there to name the peer: give --keys, or a number in place of ?")]
     Nowhere,
@@ -63,9 +75,17 @@ impl Keys {
         Self::over(Backend::Files(folder.to_owned()))
     }
 
-    /// Nodes of this domain.
-    pub fn in_xenstore(store: Connection) -> Self {
-        Self::over(Backend::Store(RefCell::new(store)))
+    /// Nodes of this domain, which one stage at a time can have; what an earlier one has told there is removed.
+    pub fn in_xenstore(mut store: Connection) -> Result<Self, KeysError> {
+        let claim = claim(Path::new(DEVICE))?;
+        match store.rm(Tx::NONE, "data/grantflow") {
+            Err(error) if !error.is("ENOENT") => return Err(error.into()),
+            _ => {}
+        }
+        Ok(Self::over(Backend::Store {
+            store: RefCell::new(store),
+            _claim: claim,
+        }))
     }
 
     fn over(backend: Backend) -> Self {
@@ -80,7 +100,7 @@ impl Keys {
         let written = match &self.backend {
             Backend::Nowhere => Ok(()),
             Backend::Files(folder) => write_file(&folder.join(key), value),
-            Backend::Store(store) => store
+            Backend::Store { store, .. } => store
                 .borrow_mut()
                 .write(Tx::NONE, key, value.as_bytes())
                 .map_err(KeysError::Store),
@@ -97,7 +117,7 @@ impl Keys {
         let value = match &self.backend {
             Backend::Nowhere => return Ok(None),
             Backend::Files(folder) => read_file(&folder.join(key))?,
-            Backend::Store(store) => match store.borrow_mut().read(Tx::NONE, key) {
+            Backend::Store { store, .. } => match store.borrow_mut().read(Tx::NONE, key) {
                 Ok(value) => Some(value),
                 Err(error) if error.is("ENOENT") || error.is("EACCES") => None,
                 Err(error) => return Err(error.into()),
@@ -111,12 +131,22 @@ impl Keys {
         match &self.backend {
             Backend::Nowhere => Err(KeysError::Nowhere),
             Backend::Files(folder) => watch_file(&folder.join(key)),
-            Backend::Store(_) => {
+            Backend::Store { .. } => {
                 let mut store = Connection::open()?;
                 store.watch(key)?;
                 Ok(Watch(Source::Store(store)))
             }
         }
+    }
+}
+
+/// Locks a file, which lasts until it is dropped or the process ends.
+fn claim(path: &Path) -> Result<File, KeysError> {
+    let file = File::open(path).map_err(at(path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(KeysError::Taken),
+        Err(TryLockError::Error(error)) => Err(at(path)(error)),
     }
 }
 
@@ -153,9 +183,7 @@ fn read_file(path: &Path) -> Result<Option<Vec<u8>>, KeysError> {
     use io::Read as _;
     let read = || {
         let mut bytes = Vec::new();
-        fs::File::open(path)?
-            .take(VALUE_MAX)
-            .read_to_end(&mut bytes)?;
+        File::open(path)?.take(VALUE_MAX).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     match read() {
@@ -247,6 +275,17 @@ mod tests {
         Keys::in_folder(folder.path()).write("data/grantflow/state", "running");
         Keys::nowhere().write("data/grantflow/state", "running");
         assert!(Keys::nowhere().watch("x").is_err());
+    }
+
+    #[test]
+    fn a_second_stage_of_a_domain_is_told_to_have_keys_of_its_own() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let first = claim(file.path()).unwrap();
+        let error = claim(file.path()).unwrap_err().to_string();
+        assert!(error.contains("--keys DIR"), "{error}");
+        drop(first);
+        assert!(claim(file.path()).is_ok());
+        assert!(claim(Path::new("/nonexistent")).is_err());
     }
 
     #[test]

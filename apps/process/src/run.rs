@@ -79,7 +79,7 @@ fn stage<S: Stage, C: Companion<S>>(
         let own = own_domain(&mut store)?;
         let keys = match &arguments.keys {
             Some(folder) => Keys::in_folder(folder),
-            None => Keys::in_xenstore(store),
+            None => Keys::in_xenstore(store).map_err(|error| error.to_string())?,
         };
         return with_keys::<S, C, _>(arguments, keys, companion, |_| Ok(OnXen { own }));
     }

@@ -15,6 +15,19 @@ use crate::workspace::Workspace;
 /// What the Linux guest runs: what is measured beside a unikernel, or meets one.
 const GUEST_PROGRAMS: [&str; 4] = ["tcp-peer", "vcat", "conformance", "vchan-bench"];
 
+/// What cargo is told for programs of the workspace, and which they are. A stage is built as whoever uses it builds it: without
+/// vchan's checks.
+const OWN_PROGRAMS: [(&[&str], &[&str]); 2] = [
+    (
+        &["--package=vchan-linux", "--features=conformance", "--bins"],
+        &["vcat", "conformance"],
+    ),
+    (
+        &["--package=sensor-aggregator", "--bin=filter"],
+        &["filter"],
+    ),
+];
+
 /// The folder of the lab's scenarios.
 pub fn scenario_folder(workspace: &Workspace) -> PathBuf {
     workspace.root.join("image/tests/lab")
@@ -69,38 +82,37 @@ pub fn own_programs(
     workspace: &Workspace,
     progress: &Progress,
 ) -> Result<Vec<PathBuf>, LabError> {
-    progress.say("building vcat and the conformance checks");
-    let arguments = [
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "vchan-linux",
-        "--features",
-        "conformance",
-        "--bins",
-    ];
+    progress.say("building vcat, the conformance checks and a stage as a program");
+    let mut programs = Vec::new();
+    for (arguments, names) in OWN_PROGRAMS {
+        build(arguments, workspace)?;
+        for name in names {
+            let program = workspace.target.join("release").join(name);
+            job.program(&format!("bin/{name}"), &program)?;
+            programs.push(program);
+        }
+    }
+    let own = std::env::current_exe().map_err(LabError::file("/proc/self/exe"))?;
+    job.program("bin/grantflow", &own)?;
+    Ok(programs)
+}
+
+/// Has cargo build some of them.
+fn build(arguments: &[&str], workspace: &Workspace) -> Result<(), LabError> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--quiet", "--release"])
         .args(arguments)
         .current_dir(&workspace.root)
         .output()
         .map_err(LabError::file("cargo"))?;
     if !output.status.success() {
         return Err(LabError::Command {
-            command: format!("cargo {}", arguments.join(" ")),
+            command: format!("cargo build --release {}", arguments.join(" ")),
             said: first_lines(&output.stderr),
             hint: "",
         });
     }
-    let mut programs = Vec::new();
-    for name in ["vcat", "conformance"] {
-        let program = workspace.target.join("release").join(name);
-        job.program(&format!("bin/{name}"), &program)?;
-        programs.push(program);
-    }
-    let own = std::env::current_exe().map_err(LabError::file("/proc/self/exe"))?;
-    job.program("bin/grantflow", &own)?;
-    Ok(programs)
+    Ok(())
 }
 
 /// Compiles the C programs beside the scenarios against Debian's own Xen libraries, and adds them at `bin/`.
