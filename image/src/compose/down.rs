@@ -69,14 +69,6 @@ fn sort(stages: &[StageRecord], domains: &[Domain]) -> Ended {
     ended
 }
 
-/// Whether a stage makes readings rather than takes them, but for what comes back to it: it has to be told to end.
-fn is_source(stage: &StageRecord) -> bool {
-    !stage
-        .edges
-        .iter()
-        .any(|edge| edge.reads && !edge.feedback && edge.peer.is_some())
-}
-
 /// First the sources are asked to end, and the others end when their inputs have; who has not by half of the time is asked too.
 fn drain<T: Tools>(
     stages: &[StageRecord],
@@ -86,7 +78,7 @@ fn drain<T: Tools>(
 ) -> Result<(), ComposeError> {
     let begin = Instant::now();
     progress.say("asking the sources to end, and waiting until all is drained");
-    ask(stages, is_source, tools)?;
+    ask(stages, StageRecord::is_source, tools)?;
     let mut asked_all = false;
     loop {
         let domains = Xl::new(tools).list()?;
@@ -196,28 +188,6 @@ mod tests {
             .collect();
         assert_eq!(names, ["other"]);
         assert!(crate::compose::record::names(home.path()).is_empty());
-    }
-
-    #[test]
-    fn a_source_to_which_commands_come_back_is_one_all_the_same() {
-        let edge = |reads, feedback| EdgeRecord {
-            name: "e".into(),
-            peer: Some("x".into()),
-            reads,
-            feedback,
-        };
-        let is_source = |edges: &[EdgeRecord]| {
-            is_source(&StageRecord {
-                name: "a".into(),
-                domain: "p-a".into(),
-                uuid: Uuid::random().unwrap(),
-                digest: String::new(),
-                edges: edges.to_vec(),
-                restarts: 0,
-            })
-        };
-        assert!(is_source(&[edge(false, false), edge(true, true)]));
-        assert!(!is_source(&[edge(true, false), edge(true, true)]));
     }
 
     #[test]

@@ -52,6 +52,16 @@ pub struct StageRecord {
     pub restarts: u32,
 }
 
+impl StageRecord {
+    /// Whether it makes readings rather than takes them, but for what comes back to it: it has to be told to end.
+    pub fn is_source(&self) -> bool {
+        !self
+            .edges
+            .iter()
+            .any(|edge| edge.reads && !edge.feedback && edge.peer.is_some())
+    }
+}
+
 /// An end of an edge.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -326,6 +336,29 @@ mod tests {
         assert_eq!(names(home.path()), ["p"]);
         Journal::open(home.path(), "p").unwrap().remove().unwrap();
         assert_eq!(names(home.path()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_source_to_which_commands_come_back_is_one_all_the_same() {
+        let edge = |reads, feedback| EdgeRecord {
+            name: "e".into(),
+            peer: Some("x".into()),
+            reads,
+            feedback,
+        };
+        let is_source = |edges: &[EdgeRecord]| {
+            StageRecord {
+                name: "a".into(),
+                domain: "p-a".into(),
+                uuid: uuid(),
+                digest: String::new(),
+                edges: edges.to_vec(),
+                restarts: 0,
+            }
+            .is_source()
+        };
+        assert!(is_source(&[edge(false, false), edge(true, true)]));
+        assert!(!is_source(&[edge(true, false), edge(true, true)]));
     }
 
     #[test]

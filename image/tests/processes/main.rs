@@ -47,6 +47,10 @@ fn main() {
             "c3_a_second_composer_is_refused_and_down_drains_the_first",
             down,
         ),
+        Trial::test(
+            "a_source_to_which_readings_come_back_is_asked_to_end",
+            circle,
+        ),
         Trial::test("they_are_watched_as_domains_are", watched),
         Trial::test("what_is_fed_arrives_whole_and_ends_the_pipeline", fed),
         Trial::test(
@@ -383,6 +387,44 @@ fn down() -> Result<(), Failed> {
             "{told}"
         );
     }
+    Ok(())
+}
+
+/// Two stages in a circle, the first of which is fed from outside: it is the one to ask.
+const CIRCLE: &str = r#"
+[[stage]]
+name = "first"
+app = "filter"
+[[stage]]
+name = "second"
+app = "filter"
+[[edge]]
+name = "fed"
+from = "dom0"
+to = "first"
+[[edge]]
+from = "first"
+to = "second"
+[[edge]]
+name = "back"
+from = "second"
+to = "first"
+feedback = true
+"#;
+
+fn circle() -> Result<(), Failed> {
+    let bench = Bench::new()?;
+    let mut up = bench.run(&bench.file("circle", CIRCLE)?)?;
+    bench.status_when("circle", |stages| {
+        stage(stages, "first")["state"] == "waiting fed"
+            && stage(stages, "second")["state"] == "running"
+    })?;
+    up.signal(Signal::INT)?;
+    let output = up.output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("asking the sources"), "{said}");
+    assert!(!said.contains("asking the others"), "{said}");
+    bench::json(&output)?;
     Ok(())
 }
 

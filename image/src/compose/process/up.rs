@@ -372,12 +372,9 @@ impl<'a> Pipeline<'a> {
     fn drain(&mut self, progress: &Progress) -> Result<(), UpError> {
         let begin = Instant::now();
         progress.say("asking the sources to end, and waiting until all is drained");
-        let is_source = |place: usize| {
-            let mut wires = self.plan.wires.iter();
-            !wires.any(|wire| wire.to == Some(place) && wire.from.is_some())
-        };
+        let stages = &self.told.record.stages;
         let (sources, others): (Vec<usize>, Vec<usize>) =
-            (0..self.running.len()).partition(|place| is_source(*place));
+            (0..self.running.len()).partition(|place| stages[*place].is_source());
         sources.iter().for_each(|place| self.running[*place].ask());
         let mut asked_all = false;
         loop {
