@@ -65,7 +65,8 @@ enum Command {
     /// Print what the stages of a pipeline print
     ///
     /// Prints the consoles of a pipeline's stages, each line after the name of its stage. Xen logs consoles where xenconsoled
-    /// was started with --log=guest (Debian: XENCONSOLED_TRACE=guest in /etc/default/xen).
+    /// was started with --log=guest (Debian: XENCONSOLED_TRACE=guest in /etc/default/xen). Of processes the last MiB of each is
+    /// kept while their pipeline runs, and --follow ends with it.
     Logs(compose::logs::Args),
     /// Give stages of a pipeline new domains
     ///

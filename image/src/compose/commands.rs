@@ -186,6 +186,12 @@ pub fn run_up(args: &UpArgs, json: bool) -> Result<(), Failure> {
             &progress,
         );
     }
+    if OnProcesses::find(&plan.name)?.is_some() {
+        return Err(Failure::input(format!(
+            "{0} is a pipeline of processes here: end it with `grantflow down {0}`, or give this one another name",
+            plan.name
+        )));
+    }
     let dom0 = Dom0::here()?;
     let mut journal = take(&plan.name)?;
     let file = absolute(&args.file.file);
@@ -299,11 +305,18 @@ pub(crate) fn known_name(given: Option<&str>) -> Result<String, ComposeError> {
 
 /// The name of a pipeline that was brought up, and its processes if that is what it is made of.
 pub(crate) fn known(given: Option<&str>) -> Result<(String, Option<OnProcesses>), ComposeError> {
-    let mut names = record::names(&record::home());
-    names.extend(process::nest::names());
+    let of_domains = record::names(&record::home());
+    let mut names = [of_domains.clone(), process::nest::names()].concat();
+    names.sort();
     names.dedup();
     let name = choose(given, &names)?;
     let processes = OnProcesses::find(&name)?;
+    // `up` lets nobody have both; a runtime folder that was set otherwise meanwhile may.
+    if processes.is_some() && of_domains.contains(&name) {
+        output::tell(format_args!(
+            "{name} are processes and domains: this is about the processes; once they are down, about the domains"
+        ));
+    }
     Ok((name, processes))
 }
 

@@ -1,13 +1,15 @@
-//! `grantflow logs`: what the stages have printed on their consoles, as xenconsoled has logged it.
+//! `grantflow logs`: what the stages have printed on their consoles, as xenconsoled has logged it, or `up` of processes.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek as _, SeekFrom};
-use std::path::PathBuf;
+use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use super::commands::by_blame;
+use super::commands::{by_blame, known};
 use super::domains::ComposeError;
+use super::process::nest;
 use super::record::{self, StageRecord};
 use crate::failure::Failure;
 use crate::lab::qemu::printable;
@@ -37,27 +39,41 @@ pub struct Args {
 /// Does it.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let stop = signals::watch()?;
-    let name = super::commands::known_name(Some(&args.pipeline)).map_err(by_blame)?;
-    let record = record::look(&record::home(), &name)?.unwrap_or_default();
+    let (name, processes) = known(Some(&args.pipeline)).map_err(by_blame)?;
+    let record = match &processes {
+        Some(processes) => processes.record().clone(),
+        None => record::look(&record::home(), &name)?.unwrap_or_default(),
+    };
     let chosen = choose(&record.stages, &args.stages).map_err(by_blame)?;
     let width = chosen
         .iter()
         .map(|stage| stage.name.len())
         .max()
         .unwrap_or(0);
-    let mut logs: Vec<Log> = chosen.iter().map(|stage| Log::of(stage)).collect();
+    let path = |stage: &StageRecord| match &processes {
+        Some(processes) => nest::console(&processes.folder, &stage.name),
+        None => console::path(&stage.domain),
+    };
+    let log = |stage: &&StageRecord| Log::new(&stage.name, path(stage));
+    let mut logs: Vec<Log> = chosen.iter().map(log).collect();
     if let Some(absent) = logs
         .iter()
         .find(|log| !log.path.exists())
         .filter(|_| !args.follow)
     {
-        return Err(Failure::failed(format!(
-            "there is no {}: is xenconsoled started with --log=guest?",
-            absent.path.display()
-        )));
+        let path = absent.path.display();
+        return Err(Failure::failed(match processes {
+            Some(_) => format!("there is no {path}: {name} has just ended"),
+            None => format!("there is no {path}: is xenconsoled started with --log=guest?"),
+        }));
     }
     let mut keep = args.lines;
     loop {
+        // Asked first: what processes have printed is complete once nobody keeps it any more.
+        let is_last = !args.follow
+            || processes
+                .as_ref()
+                .is_some_and(|processes| !processes.told.composer.is_alive());
         for log in &mut logs {
             let mut lines = log.news()?;
             // Only the first look may pass over some.
@@ -67,7 +83,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             }
         }
         keep = None;
-        if !args.follow || signals::came(&stop) {
+        if is_last || signals::came(&stop) {
             return Ok(());
         }
         thread::sleep(LOOK);
@@ -104,38 +120,108 @@ fn choose<'r>(
 struct Log {
     stage: String,
     path: PathBuf,
-    /// As far as it was read.
-    at: u64,
+    /// The file that is being read, whatever its name is by now.
+    now: Option<Reading>,
 }
 
 impl Log {
-    fn of(stage: &StageRecord) -> Self {
+    fn new(stage: &str, path: PathBuf) -> Self {
         Self {
-            stage: stage.name.clone(),
-            path: console::path(&stage.domain),
-            at: 0,
+            stage: stage.to_owned(),
+            path,
+            now: None,
         }
     }
 
-    /// The whole lines since the last look; none where there is no file yet, all again where it was begun anew.
+    /// The whole lines since the last look; none where there is no file yet. One that has become long and was put aside is read
+    /// to its end before the one that was begun instead.
     fn news(&mut self) -> io::Result<Vec<String>> {
-        let mut file = match File::open(&self.path) {
+        let mut lines = Vec::new();
+        // Opened before its end is read: nobody writes to one that was put aside.
+        let latest = self.latest()?;
+        if let Some(now) = &mut self.now {
+            now.lines(&mut lines)?;
+        }
+        let Some((older, latest)) = latest else {
+            return Ok(lines);
+        };
+        let before = self.now.as_ref().map(|now| now.id);
+        if before == Some(latest.id) {
+            return Ok(lines);
+        }
+        if let Some(now) = &mut self.now {
+            now.rest(&mut lines)?;
+        }
+        if let Some(mut older) = older.filter(|older| before != Some(older.id)) {
+            older.lines(&mut lines)?;
+            older.rest(&mut lines)?;
+        }
+        self.now.insert(latest).lines(&mut lines)?;
+        Ok(lines)
+    }
+
+    /// The file of this name, and the one that was put aside for it.
+    fn latest(&self) -> io::Result<Option<(Option<Reading>, Reading)>> {
+        loop {
+            let Some(latest) = Reading::open(&self.path)? else {
+                return Ok(None);
+            };
+            let older = Reading::open(&console::older(&self.path))?;
+            // Put aside in between, it would be found twice, and its successor not at all.
+            if older.as_ref().is_none_or(|older| older.id != latest.id) {
+                return Ok(Some((older, latest)));
+            }
+        }
+    }
+}
+
+/// A file as far as it was read.
+struct Reading {
+    file: File,
+    /// Its device and number, which another of the same name has not.
+    id: (u64, u64),
+    at: u64,
+}
+
+impl Reading {
+    fn open(path: &Path) -> io::Result<Option<Self>> {
+        let file = match File::open(path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        if file.metadata()?.len() < self.at {
+        let meta = file.metadata()?;
+        Ok(Some(Self {
+            file,
+            id: (meta.dev(), meta.ino()),
+            at: 0,
+        }))
+    }
+
+    /// The whole lines since the last look; all again where it was emptied.
+    fn lines(&mut self, lines: &mut Vec<String>) -> io::Result<()> {
+        if self.file.metadata()?.len() < self.at {
             self.at = 0;
         }
-        file.seek(SeekFrom::Start(self.at))?;
-        let mut reader = BufReader::new(file);
-        let (mut lines, mut line) = (Vec::new(), Vec::new());
+        self.file.seek(SeekFrom::Start(self.at))?;
+        let (mut reader, mut line) = (BufReader::new(&self.file), Vec::new());
         while reader.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
             self.at += line.len() as u64;
             lines.push(printable(&line));
             line.clear();
         }
-        Ok(lines)
+        Ok(())
+    }
+
+    /// What has no line's end and will get none.
+    fn rest(&mut self, lines: &mut Vec<String>) -> io::Result<()> {
+        let mut rest = Vec::new();
+        self.file.seek(SeekFrom::Start(self.at))?;
+        self.at += self.file.read_to_end(&mut rest)? as u64;
+        if !rest.is_empty() {
+            lines.push(printable(&rest));
+        }
+        Ok(())
     }
 }
 
@@ -148,11 +234,7 @@ mod tests {
     #[test]
     fn only_whole_lines_are_shown_each_once_and_none_can_steer_the_terminal() {
         let folder = tempfile::tempdir().unwrap();
-        let mut log = Log {
-            stage: "a".into(),
-            path: folder.path().join("log"),
-            at: 0,
-        };
+        let mut log = Log::new("a", folder.path().join("log"));
         assert!(log.news().unwrap().is_empty(), "no file is no error");
         fs::write(&log.path, "one\r\n\x1b[2Jtwo\nthr").unwrap();
         assert_eq!(log.news().unwrap(), ["one", "two"]);
@@ -161,5 +243,35 @@ mod tests {
         assert_eq!(log.news().unwrap(), ["three"]);
         fs::write(&log.path, "new\n").unwrap();
         assert_eq!(log.news().unwrap(), ["new"], "a log that was begun anew");
+    }
+
+    #[test]
+    fn a_log_that_was_put_aside_is_read_to_its_end_before_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut log = Log::new("a", path.clone());
+        let turn = |more: &str| {
+            fs::rename(&path, console::older(&path)).unwrap();
+            fs::write(&path, more).unwrap();
+        };
+        let add = |text: &str| {
+            use io::Write as _;
+            let file = File::options().append(true).open(&path);
+            file.unwrap().write_all(text.as_bytes()).unwrap();
+        };
+        fs::write(&path, "one\n").unwrap();
+        turn("two\n");
+        assert_eq!(log.news().unwrap(), ["one", "two"]);
+        add("three\nfour");
+        turn("five\n");
+        assert_eq!(log.news().unwrap(), ["three", "four", "five"]);
+        // Twice between two looks.
+        add("six\n");
+        turn("seven\n");
+        turn("eight\n");
+        assert_eq!(log.news().unwrap(), ["six", "seven", "eight"]);
+        add("nine\n");
+        fs::remove_dir_all(folder.path()).unwrap();
+        assert_eq!(log.news().unwrap(), ["nine"], "what is gone is read out");
     }
 }

@@ -20,6 +20,13 @@ pub fn path(name: &str) -> PathBuf {
     there.unwrap_or_else(|| in_folder(&FOLDERS[0]))
 }
 
+/// Where a log that has become long has gone, beside the one that was begun anew.
+pub fn older(log: &Path) -> PathBuf {
+    let mut path = log.as_os_str().to_owned();
+    path.push(".1");
+    path.into()
+}
+
 /// The last lines that domain `name` printed; none where xenconsoled keeps no log (`--log=guest` makes it).
 pub fn tail(name: &str) -> Vec<String> {
     tail_of(&path(name)).unwrap_or_default()

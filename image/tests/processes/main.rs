@@ -4,7 +4,7 @@ mod bench;
 
 use std::fs;
 use std::io::Write as _;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use grantflow::broker::{Broker, BrokerError, Heard, Subscriber};
@@ -51,6 +51,7 @@ fn main() {
             "a_source_to_which_readings_come_back_is_asked_to_end",
             circle,
         ),
+        Trial::test("what_they_print_is_kept_and_followed_to_the_end", logs),
         Trial::test("they_are_watched_as_domains_are", watched),
         Trial::test("what_is_fed_arrives_whole_and_ends_the_pipeline", fed),
         Trial::test(
@@ -425,6 +426,61 @@ fn circle() -> Result<(), Failed> {
     assert!(said.contains("asking the sources"), "{said}");
     assert!(!said.contains("asking the others"), "{said}");
     bench::json(&output)?;
+    Ok(())
+}
+
+/// A stage that prints each reading.
+const PRINTED: &str = r#"
+[[stage]]
+name = "source"
+app = "sensor"
+parameters = { signal = "sine", rate = 200, count = 0 }
+[[stage]]
+name = "sink"
+app = "log"
+[[edge]]
+from = "source"
+to = "sink"
+"#;
+
+fn logs() -> Result<(), Failed> {
+    let bench = Bench::new()?;
+    let mut up = bench.run(&bench.file("printed", PRINTED)?)?;
+    let prints = |stages: &[serde_json::Value]| {
+        let sink = stage(stages, "sink");
+        sink["state"] == "running" && sink["readings"]["used"].as_u64() >= Some(10)
+    };
+    let before = bench.status_when("printed", prints)?;
+    let logs = bench.grantflow(&["logs", "printed", "sink", "-n", "2"]);
+    let text = |output: Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    let last = text({ logs }.output()?);
+    let is_reading = |line: &str| line.starts_with("sink | [{");
+    assert!(
+        last.lines().count() == 2 && last.lines().all(is_reading),
+        "{last}"
+    );
+    let unknown = bench.grantflow(&["logs", "printed", "sing"]).output()?;
+    assert_eq!(unknown.status.code(), Some(2), "{unknown:?}");
+    let follower = bench.grantflow(&["logs", "-f", "printed"]).spawn()?;
+    // What the first process has printed stays.
+    let pid = stage(&before, "sink")["pid"].clone();
+    send(&pid, Signal::KILL)?;
+    bench.status_when("printed", |stages| {
+        stage(stages, "sink")["pid"] != pid && prints(stages)
+    })?;
+    let down = bench.grantflow(&["down", "printed"]).output()?;
+    assert!(down.status.success(), "{down:?}");
+    let followed = text(follower.wait_with_output()?);
+    let said = String::from_utf8_lossy(&up.output()?.stderr).into_owned();
+    let of = |text: &str, stage: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.starts_with(stage));
+        lines.map(str::to_owned).collect()
+    };
+    for stage in ["sink   | ", "source | "] {
+        assert_eq!(of(&followed, stage), of(&said, stage));
+    }
+    assert!(of(&followed, "sink").len() > 20, "{followed}");
+    assert_eq!(bench.left(), Vec::<String>::new());
     Ok(())
 }
 

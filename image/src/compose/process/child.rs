@@ -3,15 +3,17 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
-use super::nest::{Ended, Nest};
+use super::kept::Kept;
+use super::nest::{self, Ended, Nest};
 use super::proc::ProcessId;
 use crate::compose::plan::Planned;
 use crate::lab::qemu::printable;
+use crate::output;
 use crate::xl::BootInputError;
 
 /// The longest line of a console that is shown in one piece.
@@ -28,6 +30,14 @@ pub enum StartError {
     Program {
         /// Which.
         program: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What it prints cannot be kept.
+    #[error("{path}: {source}")]
+    Console {
+        /// Where.
+        path: String,
         /// What the system said.
         source: io::Error,
     },
@@ -60,6 +70,12 @@ impl Running {
             program: program.display().to_string(),
             source,
         };
+        let console = nest::console(nest.path(), &stage.stage);
+        let kept = Kept::open(&console).map_err(|source| StartError::Console {
+            path: console.display().to_string(),
+            source,
+        })?;
+        let kept = Arc::new(Mutex::new(kept));
         let archive = nest.path().join(format!(".{}.tar", stage.stage));
         let boot = stage.input.prepare(&archive)?;
         let mut command = Command::new(&program);
@@ -83,19 +99,12 @@ impl Running {
         let mut child = command.spawn().map_err(failed)?;
         let pid = i32::try_from(child.id()).unwrap_or_default();
         let id = ProcessId::of(pid).unwrap_or(ProcessId { pid, started: 0 });
-        let mut consoles = Vec::new();
-        consoles.extend(
-            child
-                .stdout
-                .take()
-                .map(|file| shower(file, &stage.stage, show)),
-        );
-        consoles.extend(
-            child
-                .stderr
-                .take()
-                .map(|file| shower(file, &stage.stage, show)),
-        );
+        let console = |file: Option<Box<dyn Read + Send>>| {
+            file.map(|file| shower(file, &stage.stage, &kept, show))
+        };
+        let stdout = child.stdout.take().map(|file| Box::new(file) as _);
+        let stderr = child.stderr.take().map(|file| Box::new(file) as _);
+        let consoles = [stdout, stderr].into_iter().filter_map(console).collect();
         Ok(Self {
             child,
             id,
@@ -160,9 +169,25 @@ impl Drop for Running {
     }
 }
 
-fn shower(file: impl Read + Send + 'static, stage: &str, show: &Show) -> JoinHandle<()> {
-    let (stage, show) = (stage.to_owned(), Arc::clone(show));
-    thread::spawn(move || each_line(BufReader::new(file), |line| show(&stage, line)))
+fn shower(
+    file: impl Read + Send + 'static,
+    stage: &str,
+    kept: &Arc<Mutex<Kept>>,
+    show: &Show,
+) -> JoinHandle<()> {
+    let (stage, kept, show) = (stage.to_owned(), Arc::clone(kept), Arc::clone(show));
+    thread::spawn(move || {
+        each_line(BufReader::new(file), |line| {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = kept.add(line) {
+                output::tell(format_args!(
+                    "what {stage} prints is not kept for `grantflow logs`: {error}"
+                ));
+            }
+            drop(kept);
+            show(&stage, line);
+        });
+    })
 }
 
 /// Every line, without what would steer a terminal; one that is too long comes in pieces.

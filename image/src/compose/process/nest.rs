@@ -4,7 +4,7 @@
 //! lock            held by the `grantflow up` that runs the pipeline, as long as it lives
 //! process.json    what it has started: for other commands
 //! .meet/          where edges meet
-//! STAGE/          the keys of a stage, as a domain has them in xenstore
+//! STAGE/          the keys of a stage, as a domain has them in xenstore; and `console`, what it has printed last
 //! ```
 
 use std::fs;
@@ -118,6 +118,11 @@ fn names_in(home: &Path) -> Vec<String> {
     names
 }
 
+/// What a stage has printed, in a pipeline's folder.
+pub fn console(folder: &Path, stage: &str) -> PathBuf {
+    folder.join(stage).join("console")
+}
+
 /// What is recorded in a pipeline's folder.
 pub fn read(folder: &Path) -> Result<Option<ProcessRecord>, RecordError> {
     let path = folder.join(RECORD);
@@ -135,18 +140,18 @@ pub fn read(folder: &Path) -> Result<Option<ProcessRecord>, RecordError> {
 impl Nest {
     /// The folder for this pipeline, empty: what one who was killed has left is removed.
     pub fn make(plan: &Plan) -> Result<Self, NestError> {
-        Self::make_in(Folder::at(Folder::home())?.path(), plan)
+        Self::make_in(Folder::at(Folder::home())?.path(), &record::home(), plan)
     }
 
-    fn make_in(home: &Path, plan: &Plan) -> Result<Self, NestError> {
+    fn make_in(home: &Path, of_domains: &Path, plan: &Plan) -> Result<Self, NestError> {
         let path = home.join(&plan.name);
         check_names(&path, plan)?;
-        if path.join("record.json").exists() {
-            // Domains of the same name: their folder is not ours to empty.
+        if record::names(of_domains).contains(&plan.name) {
+            // Domains of the same name: other commands would not know which are meant, and their folder may be this one.
             return Err(NestError::Name {
                 what: "pipeline",
                 name: plan.name.clone(),
-                folder: path,
+                folder: of_domains.join(&plan.name),
             });
         }
         let nest = loop {
@@ -315,7 +320,7 @@ mod tests {
         let old = home.path().join("p/gone/data");
         Folder::at(home.path().join("p")).unwrap();
         fs::create_dir_all(&old).unwrap();
-        let nest = Nest::make_in(home.path(), &plan("p", &["a", "b"])).unwrap();
+        let nest = Nest::make_in(home.path(), home.path(), &plan("p", &["a", "b"])).unwrap();
         let key = |stage: &str| fs::read_to_string(nest.keys(stage).join("grantflow/peer/e"));
         assert_eq!(
             (key("a").unwrap(), key("b").unwrap()),
@@ -323,7 +328,7 @@ mod tests {
         );
         assert!(!old.exists());
         assert!(names_in(home.path()).is_empty());
-        let second = Nest::make_in(home.path(), &plan("p", &["a", "b"])).unwrap_err();
+        let second = Nest::make_in(home.path(), home.path(), &plan("p", &["a", "b"])).unwrap_err();
         assert!(second.to_string().contains("another grantflow"), "{second}");
         drop(nest);
         assert!(!home.path().join("p").exists());
@@ -338,7 +343,7 @@ mod tests {
             ("p", ["a", "lock"], "no stage named `lock`"),
             ("p", ["a", long.as_str()], "107 bytes"),
         ] {
-            let error = Nest::make_in(home.path(), &plan(name, &stages)).unwrap_err();
+            let error = Nest::make_in(home.path(), home.path(), &plan(name, &stages)).unwrap_err();
             assert!(error.to_string().contains(told), "{error}");
         }
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
@@ -350,7 +355,11 @@ mod tests {
         let folder = home.path().join("p");
         Folder::at(&folder).unwrap();
         fs::write(folder.join("record.json"), "{}").unwrap();
-        assert!(Nest::make_in(home.path(), &plan("p", &["a", "b"])).is_err());
+        assert!(Nest::make_in(home.path(), home.path(), &plan("p", &["a", "b"])).is_err());
         assert!(folder.join("record.json").exists());
+        let other = tempfile::tempdir().unwrap();
+        let error = Nest::make_in(other.path(), home.path(), &plan("p", &["a", "b"])).unwrap_err();
+        assert!(error.to_string().contains("the name is taken"), "{error}");
+        assert!(!other.path().join("p").exists());
     }
 }
