@@ -13,7 +13,14 @@ use crate::progress::Progress;
 use crate::workspace::Workspace;
 
 /// What the Linux guest runs: what is measured beside a unikernel, or meets one.
-const GUEST_PROGRAMS: [&str; 4] = ["tcp-peer", "vcat", "conformance", "vchan-bench"];
+const GUEST_PROGRAMS: [&str; 6] = [
+    "tcp-peer",
+    "vcat",
+    "conformance",
+    "vchan-bench",
+    "grantflow",
+    "filter",
+];
 
 /// What cargo is told for programs of the workspace, and which they are. A stage is built as whoever uses it builds it: without
 /// vchan's checks.
@@ -94,6 +101,7 @@ pub fn own_programs(
     }
     let own = std::env::current_exe().map_err(LabError::file("/proc/self/exe"))?;
     job.program("bin/grantflow", &own)?;
+    programs.push(own);
     Ok(programs)
 }
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# vcat in a Linux guest and a unikernel, both roles: bytes compared, either end destroyed is seen; at length, vchan's checks there
+# In a Linux guest: vcat and a unikernel, both roles, bytes compared, either end destroyed is seen; feed; a stage as a program; at length, vchan's checks
 # timeout: 300
 # soak timeout: 1200
 . "$JOB/lab/lib.sh"
@@ -32,6 +32,27 @@ for ring in $rings; do
   [[ $(read_key linux data/said) =~ ^([0-9]+ bytes, crc32 [0-9a-f]{8})( |$) ]] || fail "the guest said '$(read_key linux data/said)'"
   says "exchange$ring" edge/e "^exchanged ${BASH_REMATCH[1]}\$"
 done
+
+# A program of the guest feeds a stage.
+ON_POWEROFF=preserve create fed log 1 "in.e=$linux"
+id=$(domid fed)
+order linux "seq 300 | grantflow feed --to $id/e --format numbers --name n"
+obeyed linux
+wait_powered_off fed
+[ "$(counter fed stats/stage used) $(counter fed stats/in/e lost)" = "300 0" ] || fail "fed: $(read_key fed data/grantflow/stats/in/e)"
+
+# A stage is a program of the guest, between two unikernels.
+ON_POWEROFF=preserve create source sensor 1 "signal=sine rate=max count=3000 name.1=s out.raw=$linux"
+ON_POWEROFF=preserve create sink log 1 "in.smooth=$linux"
+order linux "filter --xen stage=smooth in.raw=$(domid source) out.smooth=$(domid sink)"
+obeyed linux
+wait_powered_off source
+wait_powered_off sink
+[ "$(counter sink stats/stage used) $(counter sink stats/in/smooth lost)" = "3000 0" ] ||
+  fail "through the guest came: $(read_key sink data/grantflow/stats/in/smooth)"
+[ "$(read_key linux data/grantflow/state)" = 'done' ] || fail "the program's state in the guest: $(read_key linux data/grantflow/state)"
+[ "$(counter linux stats/stage in) $(counter linux stats/stage out)" = "3000 3000" ] || fail "counted: $(read_key linux data/grantflow/stats/stage)"
+for name in fed source sink; do xl destroy "$PREFIX$name"; done
 
 if [ -n "$SOAK" ]; then
   order linux "conformance $linux /local/domain/$linux/data/vchan/$linux/suite"
