@@ -64,7 +64,9 @@ wait_own_state 'stale raw'
 source_of 50 0
 between 3
 wait_own_state running
-[ "$(own_counter stats/in/raw reconnects)" = 1 ] || fail "counted: $(xenstore-ls $own/data/grantflow)"
+# Counters are told once a second.
+has_reconnected() { [ "$(own_counter stats/in/raw reconnects)" = 1 ]; }
+until_true "$PATIENCE" has_reconnected || fail "counted: $(xenstore-ls $own/data/grantflow)"
 xl destroy "${PREFIX}sink"
 wait_own_state 'waiting smooth'
 ON_POWEROFF=preserve sink
