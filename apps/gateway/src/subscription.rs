@@ -169,18 +169,7 @@ impl Subscription {
     pub fn receive(&mut self, now: Duration, bytes: &[u8]) -> Result<(), Failure> {
         // Taken out for as long as its packets, which borrow from it, are looked at.
         let mut decoder = core::mem::take(&mut self.decoder);
-        decoder.absorb(bytes);
-        let outcome = loop {
-            match decoder.next_packet() {
-                Ok(None) => break Ok(()),
-                Ok(Some(packet)) => {
-                    if let Err(failure) = self.packet(now, packet) {
-                        break Err(failure);
-                    }
-                }
-                Err(malformed) => break Err(malformed.into()),
-            }
-        };
+        let outcome = decoder.each_packet(bytes, |packet| self.packet(now, packet));
         self.decoder = decoder;
         if let Err(Failure::Garbage(_)) = outcome {
             self.counters.garbage += 1;

@@ -139,6 +139,19 @@ impl Decoder {
         decoder
     }
 
+    /// Takes in bytes, and hands on every packet that is whole now. After an error the stream has no meaning.
+    pub fn each_packet<E: From<Malformed>>(
+        &mut self,
+        bytes: &[u8],
+        mut take: impl FnMut(Packet<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.absorb(bytes);
+        while let Some(packet) = self.next_packet()? {
+            take(packet)?;
+        }
+        Ok(())
+    }
+
     /// Takes in bytes. Ask [`next_packet`](Self::next_packet) for all packets before adding more: what is held is then at most
     /// one packet and these bytes.
     pub fn absorb(&mut self, bytes: &[u8]) {
