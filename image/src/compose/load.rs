@@ -172,7 +172,7 @@ impl FileArgs {
 }
 
 /// The size of a file, where it can be read.
-fn size(path: &Path) -> Option<u64> {
+pub(super) fn size(path: &Path) -> Option<u64> {
     fs::metadata(path).ok().map(|meta| meta.len())
 }
 

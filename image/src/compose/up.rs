@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::domains::{self, ComposeError, create, find, is_alive, peer_key};
 use super::first_words::{self, NewDomain};
+use super::load::size;
 use super::plan::{Plan, Planned, Wire};
 use super::record::{EdgeRecord, Journal, Record, StageRecord, Undo};
 use super::sums;
@@ -161,7 +162,6 @@ impl<'p> Change<'p> {
     /// Compares what the new domains take with what there is.
     fn check_host<T: Tools>(&self, tools: &T) -> Result<(), ComposeError> {
         let host = Xl::new(tools).info()?;
-        let size = |path: &Path| std::fs::metadata(path).ok().map(|meta| meta.len());
         if let Some(too_much) = sums::sums(self.plan, &size).too_much_for(&host) {
             return Err(too_much.into());
         }

@@ -15,7 +15,7 @@ use super::nest::{Nest, NestError, ProcessOf, ProcessRecord};
 use super::proc::ProcessId;
 use super::programs::Programs;
 use crate::compose::domains::ComposeError;
-use crate::compose::load::{LoadError, load};
+use crate::compose::load::{LoadError, load, size};
 use crate::compose::plan::{Plan, plan};
 use crate::compose::policy::{Health, MOST, Policy, Verdict};
 use crate::compose::record::{EdgeRecord, Record, RecordError, StageRecord};
@@ -81,7 +81,6 @@ pub fn up(wanted: &Wanted<'_>, progress: &Progress) -> Result<(), Failure> {
     if wanted.host.is_some() {
         loaded = loaded.on(wanted.host).map_err(Failure::input)?;
     }
-    let size = |path: &Path| std::fs::metadata(path).ok().map(|meta| meta.len());
     let plan = plan(&loaded, &programs.folder, &size);
     let show = shower(&plan, wanted.json);
     let nest = Nest::make(&plan).map_err(|error| match error {
