@@ -33,17 +33,22 @@ struct Got {
     ended: bool,
 }
 
-/// Reads until the end, or until it has had `most` readings, and then goes without a word.
-fn read(folder: &Folder, most: usize) -> Got {
-    read_through(1024, folder, most, |_| {})
+/// Reads until the end.
+fn read(folder: &Folder) -> Got {
+    read_some(&mut offer(folder, 1024), usize::MAX, |_| {})
 }
 
-/// The same through a ring of so many bytes; `each` is told how many readings there are by now.
-fn read_through(ring: usize, folder: &Folder, most: usize, each: impl Fn(usize)) -> Got {
+/// A reader of the edge, through a ring of so many bytes.
+fn offer(folder: &Folder, ring: usize) -> Stream<Meeting> {
     let meeting = Meeting::new(folder, "e").unwrap();
     let options = OfferOptions::from(Layout::for_sizes(ring, 1024).unwrap());
     let mut stream = Stream::offer(&meeting, options, PATIENCE).unwrap();
     stream.set_read_timeout(PATIENCE);
+    stream
+}
+
+/// Reads until the end, or until it has had `most` readings; `each` is told how many there are by now.
+fn read_some(stream: &mut Stream<Meeting>, most: usize, each: impl Fn(usize)) -> Got {
     let (mut decoder, mut got) = (StreamDecoder::new(), Got::default());
     while got.readings.len() < most {
         let item = decoder.next_item().unwrap();
@@ -131,7 +136,7 @@ fn expected(numbers: std::ops::Range<u64>) -> Vec<String> {
 fn everything_arrives_in_order_through_a_small_ring_and_then_the_end() {
     let bench = Bench::new();
     let (fed, got) = thread::scope(|scope| {
-        let reader = scope.spawn(|| read(&bench.folder, usize::MAX));
+        let reader = scope.spawn(|| read(&bench.folder));
         (
             bench.feed(numbers(pipe(counting(20_000)))),
             reader.join().unwrap(),
@@ -154,7 +159,7 @@ fn lines_that_say_nothing_are_counted_and_the_others_go_on() {
         Parser::new(Format::Csv, Columns::default()).unwrap(),
     );
     let (fed, got) = thread::scope(|scope| {
-        let reader = scope.spawn(|| read(&bench.folder, usize::MAX));
+        let reader = scope.spawn(|| read(&bench.folder));
         (bench.feed(source), reader.join().unwrap())
     });
     assert_eq!(got.readings, ["flow=1", "flow=5"]);
@@ -166,8 +171,12 @@ fn a_reader_that_goes_has_a_successor_and_what_nobody_read_is_counted() {
     let bench = Bench::new();
     let (fed, one, other) = thread::scope(|scope| {
         let readers = scope.spawn(|| {
-            let one = read_through(16 << 10, &bench.folder, 700, |_| {});
-            (one, read(&bench.folder, usize::MAX))
+            let mut stream = offer(&bench.folder, 16 << 10);
+            let one = read_some(&mut stream, 700, |_| {});
+            // It goes while something stands in the ring: otherwise nothing may be lost.
+            vchan_linux::block_on(stream.reader().inner().peek(8 << 10)).unwrap();
+            drop(stream);
+            (one, read(&bench.folder))
         });
         let fed = bench.feed(numbers(pipe(counting(5_000))));
         let (one, other) = readers.join().unwrap();
@@ -198,7 +207,7 @@ fn a_stop_ends_the_stream_in_order() {
     let source = numbers(Bytes::Growing(Growing::new(&path)));
     let (fed, got) = thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            read_through(1024, &bench.folder, usize::MAX, |count| {
+            read_some(&mut offer(&bench.folder, 1024), usize::MAX, |count| {
                 if count == 300 {
                     (&bench.ask).write_all(b"x").unwrap();
                 }
@@ -229,7 +238,7 @@ fn a_stop_before_anybody_has_come_loses_what_came_and_says_so() {
 fn an_empty_input_is_an_end_too() {
     let bench = Bench::new();
     let got = thread::scope(|scope| {
-        let reader = scope.spawn(|| read(&bench.folder, usize::MAX));
+        let reader = scope.spawn(|| read(&bench.folder));
         bench.feed(numbers(pipe(String::new())));
         reader.join().unwrap()
     });
@@ -246,7 +255,7 @@ fn sensors_are_asked_as_often_as_was_said() {
     let every = Duration::from_millis(1);
     let source = Source::Sensors(Sensors::new(bench.place.path(), every, Some(3)));
     let got = thread::scope(|scope| {
-        let reader = scope.spawn(|| read(&bench.folder, usize::MAX));
+        let reader = scope.spawn(|| read(&bench.folder));
         bench.feed(source);
         reader.join().unwrap()
     });
