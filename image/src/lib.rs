@@ -13,12 +13,14 @@
 //! * [`compose`] is the commands around a pipeline's file.
 //! * [`watch`] shows a pipeline that runs: rates, a live view, metrics.
 //! * [`feed`] writes readings of this machine into a stage.
+//! * [`compare`] runs the same work on unikernels and on Linux guests, and reports.
 //! * [`failure`] and [`progress`] say to a person how it went, through [`output`].
 
 // Both macros panic where the reader of a pipe has gone.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod broker;
+pub mod compare;
 pub mod compile;
 pub mod compose;
 pub mod demo;
