@@ -90,6 +90,11 @@ impl<G> Memory<G> {
         self
     }
 
+    /// Where it lies, for who reads and writes it by its address.
+    pub(crate) fn address(&self) -> u64 {
+        self.start.as_ptr().expose_provenance() as u64
+    }
+
     fn pointer<T>(&self, offset: usize, access: Access) -> *mut T {
         assert!(offset.is_multiple_of(align_of::<T>()));
         self.range(offset, size_of::<T>(), access).cast()

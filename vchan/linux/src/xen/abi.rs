@@ -127,6 +127,35 @@ const _: () = assert!(core::mem::offset_of!(EvtchnStatus, status) == 8);
 const _: () = assert!(core::mem::offset_of!(AllocGref, gref_ids) == 16);
 const _: () = assert!(core::mem::offset_of!(MapGrantRef, refs) == 16);
 
+/// `__HYPERVISOR_xen_version`.
+pub(super) const XEN_VERSION: u64 = 17;
+/// `XENVER_commandline`.
+pub(super) const XENVER_COMMANDLINE: u64 = 9;
+/// Bytes of `xen_commandline_t`, which ends with a zero unless it is full.
+pub(super) const COMMANDLINE: usize = 1024;
+
+/// `__HYPERVISOR_sysctl`.
+pub(super) const SYSCTL: u64 = 35;
+/// `XEN_SYSCTL_INTERFACE_VERSION` of the layouts that stand here: Xen refuses another with EACCES.
+pub(super) const SYSCTL_INTERFACE_VERSION: u32 = 0x15;
+/// `XEN_SYSCTL_physinfo`.
+pub(super) const SYSCTL_PHYSINFO: u32 = 3;
+/// `XEN_SYSCTL_getdomaininfolist`.
+pub(super) const SYSCTL_GETDOMAININFOLIST: u32 = 6;
+/// Bytes of `struct xen_sysctl`: command, version, and a union from byte [`SYSCTL_U`] on.
+pub(super) const SYSCTL_SIZE: usize = 136;
+/// `offsetof(struct xen_sysctl, u)`.
+pub(super) const SYSCTL_U: usize = 8;
+
+/// `__HYPERVISOR_domctl`.
+pub(super) const DOMCTL: u64 = 36;
+/// `XEN_DOMCTL_INTERFACE_VERSION`, likewise; it is what `struct xen_domctl_getdomaininfo` goes by.
+pub(super) const DOMCTL_INTERFACE_VERSION: u32 = 0x15;
+/// `XEN_DOMCTL_getdomaininfo`.
+pub(super) const DOMCTL_GETDOMAININFO: u32 = 5;
+/// Bytes of `struct xen_domctl`: command, version, domain, and a union from byte 16 on.
+pub(super) const DOMCTL_SIZE: usize = 144;
+
 #[cfg(test)]
 mod tests {
     use super::*;

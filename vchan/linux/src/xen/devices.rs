@@ -48,7 +48,11 @@ unsafe impl<T> Ioctl for Call<'_, T> {
 /// # Safety
 /// The opcode must be one whose argument is a `T`, valid as it stands, at most as long as `T`; every bit pattern that the
 /// kernel may leave in it must be a `T`.
-unsafe fn call<T>(file: BorrowedFd<'_>, opcode: Opcode, argument: &mut T) -> Result<u32, Errno> {
+pub(super) unsafe fn call<T>(
+    file: BorrowedFd<'_>,
+    opcode: Opcode,
+    argument: &mut T,
+) -> Result<u32, Errno> {
     // SAFETY: the caller's promise.
     let answer = unsafe { ioctl(file, Call { opcode, argument }) }?;
     Ok(answer.cast_unsigned())

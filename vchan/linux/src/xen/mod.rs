@@ -10,12 +10,16 @@ use vchan::platform::{Access, EventChannel, Keys, Rendezvous};
 
 pub use devices::Evtchn;
 use devices::Goodbye;
+pub use hypervisor::Hypervisor;
+pub use info::{DomainInfo, PhysInfo};
 
 use crate::port::Port;
 use crate::xenstore::{self, Connection, PathError, Tx, check_path};
 
 mod abi;
 mod devices;
+mod hypervisor;
+mod info;
 
 /// Shared pages of either role, with the references of a server's.
 pub type Memory = crate::Memory<Vec<u32>>;
