@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use vchan_linux::xen::DomainInfo;
+
 use super::plan::Planned;
 use super::record::{Journal, RecordError, StageRecord, Undo};
 use super::sums::TooMuch;
@@ -121,9 +123,13 @@ pub fn find<'d>(domains: &'d [Domain], uuid: &Uuid) -> Option<&'d Domain> {
         .find(|domain| domain.uuid.as_ref() == Some(uuid))
 }
 
-/// The number of every domain, by what the toolstack keeps in xenstore, where no domain can write: no program has to be started
-/// for it.
+/// The number of every domain, for which no program has to be started: Xen tells it, or else what the toolstack keeps in
+/// xenstore, where no domain can write.
 pub fn numbers<T: Tools>(tools: &T) -> Result<BTreeMap<Uuid, DomId>, ComposeError> {
+    if let Some(told) = tools.domains().map_err(XlError::from)? {
+        let number = |info: DomainInfo| (info.handle.into(), DomId(info.domain));
+        return Ok(told.into_iter().map(number).collect());
+    }
     let store = XenStore::new(tools);
     let mut numbers = BTreeMap::new();
     for name in store.list("/local/domain")? {

@@ -299,8 +299,8 @@ fn of_domain(stage: &StageRecord, domain: Option<&Domain>, nodes: &Nodes) -> Sta
         incarnation: stage.uuid.to_string(),
         phase,
         state,
-        memory_mib: domain.map_or(0, |domain| domain.memory_mib),
-        cpu_seconds: domain.map_or(0.0, |domain| domain.cpu_seconds),
+        memory_mib: domain.map_or(0, Domain::memory_mib),
+        cpu_seconds: domain.map_or(0.0, |domain| domain.cpu_time.as_secs_f64()),
         restarts: stage.restarts,
         counters: counters(nodes),
     }

@@ -353,7 +353,7 @@ impl Demo<'_> {
                 .map(|path| path.display().to_string()),
             xl_create: one.call.clone(),
             xl_create_ms: milliseconds(one.took),
-            cpu_seconds: ended.cpu_seconds,
+            cpu_seconds: ended.cpu_time.as_secs_f64(),
             state: self.guests.state(one.domain.id).unwrap_or_default(),
             ended: ended
                 .ended

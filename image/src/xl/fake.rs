@@ -3,7 +3,13 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use std::time::Duration;
+
+use vchan_linux::xen::DomainInfo;
+
 use super::tools::{ToolError, Tools};
+use super::toolstack::HostInfo;
+use super::uuid::Uuid;
 
 /// What a call does instead of its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +56,8 @@ struct State {
     calls: usize,
     last_id: u16,
     fault: Option<(usize, Fault)>,
+    /// Whether Xen itself can be asked.
+    answers: bool,
 }
 
 /// The dom0.
@@ -57,6 +65,26 @@ struct State {
 pub struct FakeHost(RefCell<State>);
 
 impl FakeHost {
+    /// One whose Xen can be asked without `xl`, as long as no fault is in the way.
+    pub fn whose_xen_answers() -> Self {
+        let host = Self::default();
+        host.0.borrow_mut().answers = true;
+        host
+    }
+
+    /// Whether Xen itself answers this call, which counts as one where it can be asked at all.
+    fn xen_answers(&self) -> Result<bool, ToolError> {
+        let mut state = self.0.borrow_mut();
+        if !state.answers {
+            return Ok(false);
+        }
+        match state.fault_of_this_call() {
+            None => Ok(true),
+            Some(Fault::Dead) => Err(ToolError::Stopped),
+            Some(_) => Ok(false),
+        }
+    }
+
     /// The call of this number, from 0 and counted from now on, goes wrong.
     pub fn fault_at(&self, call: usize, fault: Fault) {
         let mut state = self.0.borrow_mut();
@@ -130,7 +158,7 @@ impl State {
         self.last_id += 1;
         let id = self.last_id;
         self.domains.push(FakeDomain {
-            name,
+            name: name.clone(),
             id,
             uuid: uuid.clone(),
             extra,
@@ -139,6 +167,15 @@ impl State {
         });
         let vm = format!("/local/domain/{id}/vm");
         self.store.insert(vm, format!("/vm/{uuid}"));
+        self.store.insert(format!("/local/domain/{id}/name"), name);
+    }
+
+    /// Counts a call, and says what goes wrong with it.
+    fn fault_of_this_call(&mut self) -> Option<Fault> {
+        let call = self.calls;
+        self.calls += 1;
+        let (at, fault) = self.fault?;
+        (at == call || (fault == Fault::Dead && call > at)).then_some(fault)
     }
 
     fn remove(&mut self, id: &str) {
@@ -182,6 +219,8 @@ impl State {
                     .filter(|domain| domain.id.to_string() == *id)
                 {
                     domain.name = (*name).to_owned();
+                    let path = format!("/local/domain/{id}/name");
+                    self.store.insert(path, (*name).to_owned());
                 }
             }
             ("xl", ["destroy", id]) => self.remove(id),
@@ -270,12 +309,7 @@ impl State {
 impl Tools for &FakeHost {
     fn run(&self, program: &'static str, arguments: &[&str]) -> Result<Vec<u8>, ToolError> {
         let mut state = self.0.borrow_mut();
-        let call = state.calls;
-        state.calls += 1;
-        let fault = state
-            .fault
-            .filter(|(at, fault)| *at == call || (*fault == Fault::Dead && call > *at));
-        match fault.map(|(_, fault)| fault) {
+        match state.fault_of_this_call() {
             None => state.run(program, arguments),
             Some(Fault::Dead) => Err(ToolError::Stopped),
             Some(Fault::Missing) => Err(ToolError::Missing(program)),
@@ -301,5 +335,36 @@ impl Tools for &FakeHost {
                 })
             }
         }
+    }
+
+    fn domains(&self) -> Result<Option<Vec<DomainInfo>>, ToolError> {
+        if !self.xen_answers()? {
+            return Ok(None);
+        }
+        let dom0 = DomainInfo {
+            domain: 0,
+            handle: [0; 16],
+            tot_pages: 512 << 8,
+            outstanding_pages: 0,
+            cpu_time: Duration::from_secs(1),
+            shutdown: None,
+            dying: false,
+        };
+        let domains = self.0.borrow().domains.clone();
+        let others = domains.iter().map(|domain| DomainInfo {
+            domain: domain.id,
+            handle: Uuid::try_from(domain.uuid.clone()).unwrap().bytes(),
+            tot_pages: domain.memory << 8,
+            shutdown: domain.ended,
+            ..dom0
+        });
+        Ok(Some(std::iter::once(dom0).chain(others).collect()))
+    }
+
+    fn host(&self) -> Result<Option<HostInfo>, ToolError> {
+        Ok(self.xen_answers()?.then_some(HostInfo {
+            free_mib: 64,
+            grant_frames: 64,
+        }))
     }
 }

@@ -3,6 +3,7 @@
 //! * [`config`] turns a domain's description into the text `xl create` reads.
 //! * [`boot`] decides whether the parameters of an image travel on the command line or in its module.
 //! * [`toolstack`] calls `xl` and reads `xl list`; [`guard`] destroys what was created, whatever happens.
+//! * [`hypervisor`] asks Xen itself, where it answers: that takes a thousandth of starting `xl`.
 //! * [`uuid`] is a domain's identity.
 //! * [`console`] reads what xenconsoled has logged of a guest.
 //! * [`crash`] says where a domain was that Xen had to end itself.
@@ -16,6 +17,7 @@ pub mod crash;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod guard;
+pub mod hypervisor;
 pub mod store;
 pub mod told;
 pub mod tools;
@@ -26,8 +28,9 @@ pub use boot::{Boot, BootInput, BootInputError};
 pub use config::{Action, ConfigError, XlConfig};
 pub use crash::Crash;
 pub use guard::{DomainGuard, GuardError};
+pub use hypervisor::Hypervisor;
 pub use store::{Direct, StoreError, XenStore};
 pub use told::{Told, ToldError};
 pub use tools::{SystemTools, ToolError, Tools};
-pub use toolstack::{DomId, Domain, HostInfo, ShutdownReason, Xl, XlError};
+pub use toolstack::{DomId, Domain, HostInfo, Look, ShutdownReason, ToldBy, Xl, XlError};
 pub use uuid::Uuid;

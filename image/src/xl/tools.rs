@@ -15,7 +15,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
 
+use vchan_linux::xen::DomainInfo;
+
+use super::hypervisor::Hypervisor;
 use super::store::Direct;
+use super::toolstack::HostInfo;
 
 /// Where Xen's programs stand on Debian, elsewhere, and when built from source; searched after `PATH`.
 const XEN_FOLDERS: [&str; 6] = [
@@ -34,6 +38,16 @@ pub trait Tools {
 
     /// The way to xenstore that needs no program, where there is one.
     fn xenstore(&self) -> Result<Option<&Direct>, ToolError> {
+        Ok(None)
+    }
+
+    /// Xen's own word on its domains, by number; none where it cannot be asked without a program.
+    fn domains(&self) -> Result<Option<Vec<DomainInfo>>, ToolError> {
+        Ok(None)
+    }
+
+    /// The same on the host.
+    fn host(&self) -> Result<Option<HostInfo>, ToolError> {
         Ok(None)
     }
 }
@@ -83,6 +97,7 @@ pub struct SystemTools {
     stop: Arc<AtomicBool>,
     patience: Duration,
     xenstore: Arc<Direct>,
+    hypervisor: Arc<Hypervisor>,
 }
 
 impl SystemTools {
@@ -92,6 +107,7 @@ impl SystemTools {
             stop,
             patience,
             xenstore: Arc::default(),
+            hypervisor: Arc::default(),
         }
     }
 
@@ -101,6 +117,13 @@ impl SystemTools {
             stop: Arc::default(),
             ..self.clone()
         }
+    }
+
+    fn go_on(&self) -> Result<(), ToolError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(ToolError::Stopped);
+        }
+        Ok(())
     }
 }
 
@@ -133,9 +156,7 @@ impl Tools for SystemTools {
             }
             thread::sleep(Duration::from_millis(1));
         };
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(ToolError::Stopped);
-        }
+        self.go_on()?;
         if !status.success() {
             return Err(ToolError::Failed {
                 command: spell(program, arguments),
@@ -147,10 +168,18 @@ impl Tools for SystemTools {
     }
 
     fn xenstore(&self) -> Result<Option<&Direct>, ToolError> {
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(ToolError::Stopped);
-        }
+        self.go_on()?;
         Ok(Some(&self.xenstore))
+    }
+
+    fn domains(&self) -> Result<Option<Vec<DomainInfo>>, ToolError> {
+        self.go_on()?;
+        Ok(self.hypervisor.domains())
+    }
+
+    fn host(&self) -> Result<Option<HostInfo>, ToolError> {
+        self.go_on()?;
+        Ok(self.hypervisor.host())
     }
 }
 

@@ -2,8 +2,12 @@
 
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
+
+use vchan_linux::xen::{DomainInfo, PhysInfo};
 
 use super::crash::Crash;
+use super::store::{StoreError, XenStore};
 use super::tools::{ToolError, Tools};
 use super::uuid::Uuid;
 
@@ -64,23 +68,73 @@ impl fmt::Display for ShutdownReason {
     }
 }
 
-/// One line of `xl list -v`.
-#[derive(Debug, Clone, PartialEq)]
+/// A domain, as Xen or `xl list -v` tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Domain {
-    /// Its name.
+    /// Its name; none at all where nobody gave it one, or it is no text.
     pub name: String,
     /// Its number.
     pub id: DomId,
     /// Its identity; none where `xl` knows of none (dom0).
     pub uuid: Option<Uuid>,
-    /// Its memory in MiB.
-    pub memory_mib: u64,
-    /// The CPU time it used, in seconds.
-    pub cpu_seconds: f64,
+    /// Its memory in KiB; whole MiB where `xl` told.
+    pub memory_kib: u64,
+    /// The CPU time it used: to the nanosecond, or to a tenth of a second where `xl` told.
+    pub cpu_time: Duration,
     /// Why it ended, when it has.
     pub ended: Option<ShutdownReason>,
     /// Whether it is being taken apart.
     pub dying: bool,
+}
+
+impl Domain {
+    /// What Xen says of the domain of this name.
+    fn new(name: String, info: &DomainInfo) -> Self {
+        Self {
+            name,
+            id: DomId(info.domain),
+            uuid: Some(info.handle.into()),
+            // As `xl list` counts it.
+            memory_kib: (info.tot_pages + info.outstanding_pages) * PAGE_KIB,
+            cpu_time: info.cpu_time,
+            ended: info.shutdown.map(ShutdownReason::from_code),
+            dying: info.dying,
+        }
+    }
+
+    /// Its memory in whole MiB, as `xl list` tells it.
+    pub fn memory_mib(&self) -> u64 {
+        self.memory_kib / KIB
+    }
+}
+
+/// Who told of domains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ToldBy {
+    /// Xen itself.
+    Xen,
+    /// `xl list -v`.
+    Xl,
+}
+
+impl ToldBy {
+    /// The least difference of CPU time that it tells.
+    pub const fn resolution(self) -> Duration {
+        match self {
+            Self::Xen => Duration::from_nanos(1),
+            Self::Xl => Duration::from_millis(100),
+        }
+    }
+}
+
+/// The domains of a host at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// All of them, dom0 too, by number.
+    pub domains: Vec<Domain>,
+    /// Who told.
+    pub by: ToldBy,
 }
 
 /// What a host has, as far as it bounds domains.
@@ -95,12 +149,42 @@ pub struct HostInfo {
 /// `gnttab_max_frames=` of Xen's command line where it is not given (`opt_max_grant_frames`, xen/common/grant_table.c).
 const GRANT_FRAMES: u64 = 64;
 
+const KIB: u64 = 1 << 10;
+
+/// KiB of a page.
+const PAGE_KIB: u64 = 4;
+
+impl HostInfo {
+    /// What Xen says of the host's memory, and its own command line.
+    pub(super) fn new(memory: &PhysInfo, command_line: &str) -> Self {
+        // As `xl info` counts it.
+        let free = memory.free_pages.saturating_sub(memory.outstanding_pages);
+        Self {
+            free_mib: free * PAGE_KIB / KIB,
+            grant_frames: grant_frames(command_line),
+        }
+    }
+}
+
+/// What Xen's command line says of grant tables.
+fn grant_frames(command_line: &str) -> u64 {
+    let frames = command_line
+        .split_ascii_whitespace()
+        .filter_map(|setting| setting.strip_prefix("gnttab_max_frames="))
+        .filter_map(|frames| frames.parse().ok());
+    // Xen goes by the last one.
+    frames.last().unwrap_or(GRANT_FRAMES)
+}
+
 /// Why a call of `xl` did not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum XlError {
     /// `xl` itself failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
+    /// The names of domains could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The file of the configuration is no text path.
     #[error("`{0}` is not a path in UTF-8: rename it")]
     PathNotText(String),
@@ -155,21 +239,48 @@ impl<'t, T: Tools> Xl<'t, T> {
         Ok(())
     }
 
-    /// What the host has (`xl info`).
+    /// What the host has: Xen's word, or that of `xl info`.
     pub fn info(&self) -> Result<HostInfo, XlError> {
+        if let Some(host) = self.tools.host()? {
+            return Ok(host);
+        }
         let output = self.tools.run("xl", &["info"])?;
         parse_info(&String::from_utf8_lossy(&output)).ok_or(XlError::UnreadableInfo)
     }
 
     /// Every domain there is.
     pub fn list(&self) -> Result<Vec<Domain>, XlError> {
-        let output = self.tools.run("xl", &["list", "-v"])?;
-        let domains = parse_list(&String::from_utf8_lossy(&output))?;
+        Ok(self.look()?.domains)
+    }
+
+    /// Every domain there is, and who told of them: Xen, or `xl list -v`.
+    pub fn look(&self) -> Result<Look, XlError> {
+        let (domains, by) = match self.tools.domains()? {
+            Some(told) => (self.named(&told)?, ToldBy::Xen),
+            None => {
+                let output = self.tools.run("xl", &["list", "-v"])?;
+                (parse_list(&String::from_utf8_lossy(&output))?, ToldBy::Xl)
+            }
+        };
         // Who asks is in one of them.
         if !domains.iter().any(|domain| domain.id == DomId(0)) {
             return Err(XlError::UnreadableList("Domain-0 is missing".to_owned()));
         }
-        Ok(domains)
+        Ok(Look { domains, by })
+    }
+
+    /// Xen knows numbers; names stand in xenstore, where no domain can write.
+    fn named(&self, told: &[DomainInfo]) -> Result<Vec<Domain>, XlError> {
+        let store = XenStore::new(self.tools);
+        let named = told.iter().map(|info| {
+            let name = match store.read(&format!("/local/domain/{}/name", info.domain)) {
+                // Not ours then; nor is it our business.
+                Err(StoreError::NotText(_)) => None,
+                name => name?,
+            };
+            Ok(Domain::new(name.unwrap_or_default(), info))
+        });
+        named.collect()
     }
 
     /// Where a domain was when Xen ended it, if Xen has logged that (`xl dmesg`).
@@ -191,15 +302,9 @@ fn parse_info(text: &str) -> Option<HostInfo> {
         let mut found = lines.filter(|(key, _)| key.trim() == wanted);
         found.next().map(|(_, value)| value.trim())
     };
-    let settings = value("xen_commandline").unwrap_or_default();
-    let mut frames = settings
-        .split_ascii_whitespace()
-        .filter_map(|setting| setting.strip_prefix("gnttab_max_frames="))
-        .filter_map(|frames| frames.parse().ok());
     Some(HostInfo {
         free_mib: value("free_memory")?.parse().ok()?,
-        // Xen goes by the last one.
-        grant_frames: frames.next_back().unwrap_or(GRANT_FRAMES),
+        grant_frames: grant_frames(value("xen_commandline").unwrap_or_default()),
     })
 }
 
@@ -216,10 +321,10 @@ fn parse_line(line: &str) -> Option<Domain> {
     let mut fields = line.split_ascii_whitespace();
     let name = fields.next()?.to_owned();
     let id = DomId(fields.next()?.parse().ok()?);
-    let memory_mib = fields.next()?.parse().ok()?;
+    let memory_mib: u64 = fields.next()?.parse().ok()?;
     let _vcpus: u32 = fields.next()?.parse().ok()?;
     let state = fields.next()?;
-    let cpu_seconds = fields.next()?.parse().ok()?;
+    let cpu_time = Duration::try_from_secs_f64(fields.next()?.parse().ok()?).ok()?;
     let uuid = Uuid::try_from(fields.next()?.to_owned()).ok();
     let reason = fields.next()?;
     // The state column is `rbpscd`, a dash for each flag that is off; the reason stands only for a domain that ended.
@@ -233,8 +338,8 @@ fn parse_line(line: &str) -> Option<Domain> {
         name,
         id,
         uuid,
-        memory_mib,
-        cpu_seconds,
+        memory_kib: memory_mib.checked_mul(KIB)?,
+        cpu_time,
         ended,
         dying: state.contains('d'),
     })
@@ -268,7 +373,9 @@ t-six                                        6     0     1     --ps-d       0.1 
                 ("t-six", 6, Some(ShutdownReason::Reboot), true),
             ]
         );
-        assert_eq!((domains[1].memory_mib, domains[1].cpu_seconds), (128, 8.5));
+        let one = &domains[1];
+        assert_eq!((one.memory_kib, one.memory_mib()), (128 * 1024, 128));
+        assert_eq!(one.cpu_time, Duration::from_millis(8_500));
     }
 
     #[test]
@@ -286,6 +393,76 @@ t-six                                        6     0     1     --ps-d       0.1 
         );
         assert_eq!(parse_info("free_memory : lots\n"), None);
         assert_eq!(parse_info(""), None);
+    }
+
+    /// A Xen that answers, and names in xenstore: none of domain 3, one of domain 4 that is no text.
+    struct Answers(Vec<DomainInfo>);
+
+    impl Tools for Answers {
+        fn run(&self, program: &'static str, arguments: &[&str]) -> Result<Vec<u8>, ToolError> {
+            match arguments {
+                ["-R", "/local/domain/0/name"] => Ok(b"Domain-0".to_vec()),
+                ["-R", "/local/domain/2/name"] => Ok(b"t two".to_vec()),
+                ["-R", "/local/domain/4/name"] => Ok(b"\xff".to_vec()),
+                ["-R", path] => Err(ToolError::Failed {
+                    command: program.into(),
+                    status: "exit status: 1".into(),
+                    said: format!("xenstore-read: couldn't read path {path}"),
+                }),
+                _ => Err(ToolError::Missing(program)),
+            }
+        }
+
+        fn domains(&self) -> Result<Option<Vec<DomainInfo>>, ToolError> {
+            Ok(Some(self.0.clone()))
+        }
+    }
+
+    fn info(domain: u16, shutdown: Option<u8>) -> DomainInfo {
+        DomainInfo {
+            domain,
+            handle: [0xC5; 16],
+            tot_pages: 300,
+            outstanding_pages: 12,
+            cpu_time: Duration::from_nanos(1_234_567_891),
+            shutdown,
+            dying: domain == 3,
+        }
+    }
+
+    #[test]
+    fn what_xen_says_itself_is_a_list_too_and_needs_no_xl() {
+        let told = vec![
+            info(0, None),
+            info(2, Some(3)),
+            info(3, None),
+            info(4, None),
+        ];
+        let look = Xl::new(&Answers(told)).look().unwrap();
+        assert_eq!(look.by, ToldBy::Xen);
+        let names: Vec<&str> = look.domains.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(names, ["Domain-0", "t two", "", ""]);
+        let two = &look.domains[1];
+        let uuid = two.uuid.as_ref().map(Uuid::as_str);
+        assert_eq!(uuid, Some("c5c5c5c5-c5c5-c5c5-c5c5-c5c5c5c5c5c5"));
+        assert_eq!((two.memory_kib, two.memory_mib()), (1248, 1));
+        assert_eq!(two.cpu_time, Duration::from_nanos(1_234_567_891));
+        assert_eq!((two.ended, two.dying), (Some(ShutdownReason::Crash), false));
+        assert!(look.domains[2].dying && look.domains[2].ended.is_none());
+        let without = Xl::new(&Answers(vec![info(1, None)])).list();
+        assert!(matches!(without, Err(XlError::UnreadableList(_))));
+    }
+
+    #[test]
+    fn what_is_free_is_what_nobody_has_claimed() {
+        let memory = |free_pages, outstanding_pages| PhysInfo {
+            total_pages: 10_000,
+            free_pages,
+            outstanding_pages,
+        };
+        let host = HostInfo::new(&memory(1_000, 489), "x gnttab_max_frames=8");
+        assert_eq!((host.free_mib, host.grant_frames), (1, 8));
+        assert_eq!(HostInfo::new(&memory(1, 2), "").free_mib, 0);
     }
 
     #[test]

@@ -28,6 +28,18 @@ impl Uuid {
         // RFC 9562, section 5.4: four bits of version, two of variant.
         bytes[6] = bytes[6] & 0x0F | 0x40;
         bytes[8] = bytes[8] & 0x3F | 0x80;
+        bytes.into()
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// From its bytes, in the order of its letters (`xen_domain_handle_t`).
+impl From<[u8; 16]> for Uuid {
+    fn from(bytes: [u8; 16]) -> Self {
         let mut text = String::new();
         for (place, byte) in bytes.iter().enumerate() {
             if [4, 6, 8, 10].contains(&place) {
@@ -37,10 +49,16 @@ impl Uuid {
         }
         Self(text)
     }
+}
 
-    /// Its text.
-    pub fn as_str(&self) -> &str {
-        &self.0
+#[cfg(test)]
+impl Uuid {
+    /// Its bytes, in the order of its letters.
+    pub fn bytes(&self) -> [u8; 16] {
+        let digits = self.0.replace('-', "");
+        std::array::from_fn(|byte| {
+            u8::from_str_radix(&digits[2 * byte..2 * byte + 2], 16).unwrap_or_default()
+        })
     }
 }
 
@@ -86,6 +104,12 @@ mod tests {
         let (one, other) = (Uuid::random().unwrap(), Uuid::random().unwrap());
         assert_ne!(one, other);
         assert_eq!(Uuid::try_from(String::from(one.clone())), Ok(one));
+        let bytes = std::array::from_fn(|place| 0x10 + place as u8);
+        assert_eq!(
+            Uuid::from(bytes).as_str(),
+            "10111213-1415-1617-1819-1a1b1c1d1e1f"
+        );
+        assert_eq!(Uuid::from(bytes).bytes(), bytes);
         assert_eq!(
             Uuid::version_4([0xFF; 16]).as_str(),
             "ffffffff-ffff-4fff-bfff-ffffffffffff"

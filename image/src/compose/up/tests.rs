@@ -53,8 +53,12 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::on(FakeHost::default())
+    }
+
+    fn on(host: FakeHost) -> Self {
         Self {
-            host: FakeHost::default(),
+            host,
             home: tempfile::tempdir().unwrap(),
         }
     }

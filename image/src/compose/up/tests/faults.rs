@@ -88,15 +88,19 @@ fn starts() -> [(&'static str, Start); 3] {
     ]
 }
 
-/// Whatever the number of calls of a change is, each of them fails once.
+/// Whatever the number of calls of a change is, each of them fails once; also where Xen itself can be asked.
 fn at_every_call(
     fault: Fault,
     then: impl Fn(&str, usize, &Bench, Snapshot, Result<Changed, ComposeError>),
 ) {
-    for (name, start) in starts() {
+    let hosts: [fn() -> FakeHost; 2] = [FakeHost::default, FakeHost::whose_xen_answers];
+    for ((name, start), host) in starts()
+        .into_iter()
+        .flat_map(|one| hosts.map(|host| (one, host)))
+    {
         let mut call = 0;
         loop {
-            let bench = Bench::new();
+            let bench = Bench::on(host());
             start(&bench);
             let before = bench.snapshot();
             bench.host.fault_at(call, fault);
