@@ -247,7 +247,7 @@ fn perform<T: Tools>(undo: &Undo, tools: &T) -> Result<(), ComposeError> {
 pub fn of_record<'r>(
     stages: &'r [StageRecord],
     domains: &'r [Domain],
-) -> impl Iterator<Item = (&'r StageRecord, Option<&'r Domain>)> {
+) -> impl Iterator<Item = (&'r StageRecord, Option<&'r Domain>)> + Clone {
     stages
         .iter()
         .map(|stage| (stage, find(domains, &stage.uuid)))

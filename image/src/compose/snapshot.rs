@@ -271,15 +271,17 @@ impl<T: Tools> OnXen<'_, T> {
         record: &Record,
         domains: &[Domain],
     ) -> Result<Vec<StageSnapshot>, ComposeError> {
-        let store = XenStore::new(self.0);
-        let all = of_record(&record.stages, domains).map(|(stage, domain)| {
-            let Some(domain) = domain else {
-                return Ok(of_domain(stage, None, &Nodes::new()));
-            };
-            let nodes = store.tree(&format!("/local/domain/{}/data/grantflow", domain.id))?;
-            Ok(of_domain(stage, Some(domain), &nodes))
+        let stages = of_record(&record.stages, domains);
+        let there = stages.clone().filter_map(|(_, domain)| domain);
+        let paths: Vec<String> = there
+            .map(|domain| format!("/local/domain/{}/data/grantflow", domain.id))
+            .collect();
+        let mut trees = XenStore::new(self.0).trees(&paths)?.into_iter();
+        let all = stages.map(|(stage, domain)| {
+            let nodes = domain.and_then(|_| trees.next()).unwrap_or_default();
+            of_domain(stage, domain, &nodes)
         });
-        all.collect()
+        Ok(all.collect())
     }
 }
 

@@ -9,6 +9,9 @@ use vchan_linux::xenstore::{Connection, Error, Tx};
 
 use super::tools::{ToolError, Tools};
 
+/// What is below a node: values, by paths relative to it.
+pub type Tree = BTreeMap<String, String>;
+
 /// Why xenstore could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -112,14 +115,31 @@ impl<'t, T: Tools> XenStore<'t, T> {
         Ok(present(names)?.unwrap_or_default())
     }
 
-    /// Everything below `path`, by paths relative to it; nothing where there is no such node. Where a program is asked, values
-    /// are as it prints them: in ASCII, with a backslash before what is not.
-    pub fn tree(&self, path: &str) -> Result<BTreeMap<String, String>, StoreError> {
-        let straight = |store: &mut Connection| walk(store, path);
-        let nodes = self.ask(straight, ("xenstore-ls", &["-f", path]), |output| {
-            printed_tree(&String::from_utf8_lossy(&output), path)
-        });
-        Ok(present(nodes)?.unwrap_or_default())
+    /// The values at these paths.
+    pub fn read_all(&self, paths: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let straight = |store: &mut Connection| {
+            let values = store.read_all(Tx::NONE, paths)?;
+            values.into_iter().map(absent).collect()
+        };
+        if let Some(values) = self.straight(straight)? {
+            return Ok(values);
+        }
+        let read = |path: &String| present(self.run(("xenstore-read", &["-R", path])));
+        paths.iter().map(read).collect()
+    }
+
+    /// Everything below each of `paths`, by paths relative to it; nothing where there is no such node. Where a program is asked,
+    /// values are as it prints them: in ASCII, with a backslash before what is not.
+    pub fn trees(&self, paths: &[String]) -> Result<Vec<Tree>, StoreError> {
+        if let Some(trees) = self.straight(|store| walk(store, paths))? {
+            return Ok(trees);
+        }
+        let printed = |path: &String| {
+            let output = present(self.run(("xenstore-ls", &["-f", path])))?;
+            let text = output.unwrap_or_default();
+            Ok(printed_tree(&String::from_utf8_lossy(&text), path))
+        };
+        paths.iter().map(printed).collect()
     }
 
     /// Removes `path` and all below it; a node that is not there is no error.
@@ -132,42 +152,71 @@ impl<'t, T: Tools> XenStore<'t, T> {
     fn ask<V>(
         &self,
         straight: impl FnOnce(&mut Connection) -> Result<V, Error>,
-        (program, arguments): (&'static str, &[&str]),
+        call: (&'static str, &[&str]),
         read: impl FnOnce(Vec<u8>) -> V,
     ) -> Result<V, StoreError> {
-        if let Some(answer) = self.tools.xenstore()?.and_then(|store| store.ask(straight)) {
-            return Ok(answer?);
+        match self.straight(straight)? {
+            Some(answer) => Ok(answer),
+            None => Ok(read(self.run(call)?)),
         }
-        Ok(read(self.tools.run(program, arguments)?))
+    }
+
+    /// Nothing, where xenstore is reached by programs alone.
+    fn straight<V>(
+        &self,
+        request: impl FnOnce(&mut Connection) -> Result<V, Error>,
+    ) -> Result<Option<V>, StoreError> {
+        let answer = self.tools.xenstore()?.and_then(|store| store.ask(request));
+        Ok(answer.transpose()?)
+    }
+
+    fn run(&self, (program, arguments): (&'static str, &[&str])) -> Result<Vec<u8>, StoreError> {
+        Ok(self.tools.run(program, arguments)?)
     }
 }
 
-/// What is below `path`, node by node. One that goes meanwhile is none.
-fn walk(store: &mut Connection, path: &str) -> Result<BTreeMap<String, String>, Error> {
-    let mut nodes = BTreeMap::new();
-    let mut folders = vec![String::new()];
-    while let Some(folder) = folders.pop() {
-        let names = match store.directory(Tx::NONE, &format!("{path}{folder}")) {
-            Err(error) if error.is("ENOENT") && !folder.is_empty() => continue,
-            names => names?,
-        };
-        for name in names {
-            let node = format!("{folder}/{name}");
-            match store.read(Tx::NONE, &format!("{path}{node}")) {
-                Err(error) if error.is("ENOENT") => continue,
-                value => {
-                    let value = String::from_utf8_lossy(&value?).into_owned();
-                    nodes.insert(node.trim_start_matches('/').to_owned(), value);
-                }
+/// What is below each of `roots`, one level after the other. A node that goes meanwhile is none.
+fn walk(store: &mut Connection, roots: &[String]) -> Result<Vec<Tree>, Error> {
+    let mut trees = vec![Tree::new(); roots.len()];
+    // Whose they are, and their paths.
+    let mut level: Vec<(usize, String)> = roots.iter().cloned().enumerate().collect();
+    while !level.is_empty() {
+        let (owners, paths): (Vec<usize>, Vec<String>) = level.into_iter().unzip();
+        let all = store.directory_all(Tx::NONE, &paths)?;
+        let mut below = Vec::new();
+        for ((owner, path), names) in owners.into_iter().zip(paths).zip(all) {
+            let names = absent(names)?.unwrap_or_default();
+            below.extend(names.iter().map(|name| (owner, format!("{path}/{name}"))));
+        }
+        let (owners, paths): (Vec<usize>, Vec<String>) = below.into_iter().unzip();
+        let values = store.read_all(Tx::NONE, &paths)?;
+        level = Vec::new();
+        for ((owner, path), value) in owners.into_iter().zip(paths).zip(values) {
+            let Some(value) = absent(value)? else {
+                continue;
+            };
+            if let (Some(tree), Some(root)) = (trees.get_mut(owner), roots.get(owner)) {
+                let name = path.strip_prefix(root.as_str()).unwrap_or(&path);
+                let value = String::from_utf8_lossy(&value).into_owned();
+                tree.insert(name.trim_start_matches('/').to_owned(), value);
             }
-            folders.push(node);
+            level.push((owner, path));
         }
     }
-    Ok(nodes)
+    Ok(trees)
+}
+
+/// Tells "there is no such node" from other refusals.
+fn absent<V>(answer: Result<V, Error>) -> Result<Option<V>, Error> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is("ENOENT") => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The same as `xenstore-ls -f` prints it.
-fn printed_tree(text: &str, path: &str) -> BTreeMap<String, String> {
+fn printed_tree(text: &str, path: &str) -> Tree {
     let nodes = text.lines().filter_map(|line| {
         let (name, value) = line
             .strip_prefix(path)?
@@ -235,6 +284,10 @@ mod tests {
         }
     }
 
+    fn paths<const N: usize>(paths: [&str; N]) -> [String; N] {
+        paths.map(str::to_owned)
+    }
+
     #[test]
     fn a_value_comes_back_whole_and_a_missing_node_is_none() {
         let fake = Fake::default();
@@ -264,10 +317,15 @@ mod tests {
         }
         let printed =
             "/a/b = \"\"\n/a/b/c = \"say \"x = \"y\"\\n\"\n/ab/d = \"1\"\n/a/e:\n/a/f = \"cut\n";
-        let tree = XenStore::new(&Prints(printed)).tree("/a").unwrap();
+        let tree = &XenStore::new(&Prints(printed))
+            .trees(&paths(["/a"]))
+            .unwrap()[0];
         let nodes: Vec<(&str, &str)> = tree.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         assert_eq!(nodes, [("b", ""), ("b/c", r#"say "x = "y"\n"#)]);
-        assert!(XenStore::new(&Prints("")).tree("/a").unwrap().is_empty());
+        let none = XenStore::new(&Prints(""))
+            .trees(&paths(["/a", "/b"]))
+            .unwrap();
+        assert_eq!(none, [Tree::new(), Tree::new()]);
     }
 
     #[test]
@@ -359,25 +417,52 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_is_walked_straight_and_what_goes_meanwhile_is_left_out() {
+    fn trees_are_walked_straight_and_what_goes_meanwhile_is_left_out() {
         let (tools, daemon) = answering(vec![
             (wire::DIRECTORY, b"state\0stats\0gone\0"),
+            (wire::ERROR, b"ENOENT\0"),
+            (wire::DIRECTORY, b"state\0"),
             (wire::READ, b"running"),
             (wire::READ, b""),
             (wire::ERROR, b"ENOENT\0"),
+            (wire::READ, b"done"),
+            (wire::DIRECTORY, b""),
             (wire::DIRECTORY, b"stage\0"),
-            (wire::READ, b"in=1"),
             (wire::ERROR, b"ENOENT\0"),
+            (wire::READ, b"in=1"),
             (wire::DIRECTORY, b""),
         ]);
-        let tree = XenStore::new(&tools).tree("/a").unwrap();
-        let nodes: Vec<(&str, &str)> = tree.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        assert_eq!(
-            nodes,
-            [("state", "running"), ("stats", ""), ("stats/stage", "in=1")]
-        );
+        let store = XenStore::new(&tools);
+        let trees = store.trees(&paths(["/a", "/none", "/c"])).unwrap();
+        let nodes: Vec<Vec<(&str, &str)>> = trees
+            .iter()
+            .map(|tree| tree.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect())
+            .collect();
+        let first = [("state", "running"), ("stats", ""), ("stats/stage", "in=1")];
+        assert_eq!(nodes, [&first[..], &[], &[("state", "done")]]);
         let asked = daemon.join().unwrap();
-        assert_eq!(asked[5], format!("{} /a/stats/stage ", wire::READ));
+        assert_eq!(asked[6], format!("{} /c/state ", wire::READ));
+        assert_eq!(asked[10], format!("{} /a/stats/stage ", wire::READ));
+    }
+
+    #[test]
+    fn values_are_read_together_and_a_refusal_is_none_of_absence() {
+        let (tools, daemon) = answering(vec![
+            (wire::READ, b"\xff"),
+            (wire::ERROR, b"ENOENT\0"),
+            (wire::READ, b""),
+            (wire::ERROR, b"EACCES\0"),
+        ]);
+        let store = XenStore::new(&tools);
+        let values = store.read_all(&paths(["/a", "/b", "/c"])).unwrap();
+        assert_eq!(values, [Some(b"\xff".to_vec()), None, Some(Vec::new())]);
+        assert!(store.read_all(&paths(["/d"])).is_err());
+        daemon.join().unwrap();
+        let fake = Fake::default();
+        let store = XenStore::new(&fake);
+        store.write("/a", "x").unwrap();
+        let values = store.read_all(&paths(["/a", "/b"])).unwrap();
+        assert_eq!(values, [Some(b"x".to_vec()), None]);
     }
 
     #[test]

@@ -271,16 +271,15 @@ impl<'t, T: Tools> Xl<'t, T> {
 
     /// Xen knows numbers; names stand in xenstore, where no domain can write.
     fn named(&self, told: &[DomainInfo]) -> Result<Vec<Domain>, XlError> {
-        let store = XenStore::new(self.tools);
-        let named = told.iter().map(|info| {
-            let name = match store.read(&format!("/local/domain/{}/name", info.domain)) {
-                // Not ours then; nor is it our business.
-                Err(StoreError::NotText(_)) => None,
-                name => name?,
-            };
-            Ok(Domain::new(name.unwrap_or_default(), info))
-        });
-        named.collect()
+        let path = |info: &DomainInfo| format!("/local/domain/{}/name", info.domain);
+        let paths: Vec<String> = told.iter().map(path).collect();
+        let names = XenStore::new(self.tools).read_all(&paths)?;
+        let name = |value: Option<Vec<u8>>| String::from_utf8(value.unwrap_or_default());
+        let named = names.into_iter().zip(told);
+        Ok(named
+            // One that is no text is nobody's of ours.
+            .map(|(value, info)| Domain::new(name(value).unwrap_or_default(), info))
+            .collect())
     }
 
     /// Where a domain was when Xen ended it, if Xen has logged that (`xl dmesg`).

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::OFlags;
+use rustix::fs::{FileType, OFlags};
 use rustix::io::{Errno, read, write};
 use thiserror::Error;
 
@@ -26,6 +26,10 @@ const DEVICES: [&str; 2] = ["/dev/xen/xenbus", "/proc/xen/xenbus"];
 
 /// How long a request may take. It takes milliseconds, also on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many requests are sent before the first reply is read: paths of the greatest length fit into a socket's buffer so often, so
+/// that neither side waits for the other to read.
+const AT_ONCE: usize = 32;
 
 /// How often a transaction is tried that meets other changes.
 const TRIES: u32 = 12;
@@ -96,6 +100,8 @@ impl Tx {
 /// One connection. Watches and transactions end with it.
 pub struct Connection {
     file: Arc<OwnedFd>,
+    /// Whether several requests may be on their way: the kernel's device takes one at a time.
+    is_socket: bool,
     decoder: Decoder,
     last_req_id: u32,
     /// A watch has fired since it was last waited for.
@@ -129,8 +135,10 @@ impl Connection {
     /// A connection over this file, of which nobody else may read.
     pub fn over(file: OwnedFd) -> Result<Self, Error> {
         rustix::fs::fcntl_setfl(&file, OFlags::RDWR | OFlags::NONBLOCK)?;
+        let mode = rustix::fs::fstat(&file)?.st_mode;
         Ok(Self {
             file: Arc::new(file),
+            is_socket: FileType::from_raw_mode(mode) == FileType::Socket,
             decoder: Decoder::default(),
             last_req_id: 0,
             fired: false,
@@ -144,10 +152,31 @@ impl Connection {
 
     /// The names of a node's children.
     pub fn directory(&mut self, tx: Tx, path: &str) -> Result<Vec<String>, Error> {
-        let names = self.call(wire::DIRECTORY, tx, path, &[])?;
-        let names = String::from_utf8(names).map_err(|_| Error::Reply)?;
-        let names = names.split_terminator('\0');
-        Ok(names.map(str::to_owned).collect())
+        self.call(wire::DIRECTORY, tx, path, &[]).and_then(names)
+    }
+
+    /// The values of nodes, each of which may be refused for itself: one wait for all, where several would be most of the time.
+    pub fn read_all(
+        &mut self,
+        tx: Tx,
+        paths: &[String],
+    ) -> Result<Vec<Result<Vec<u8>, Error>>, Error> {
+        self.call_all(wire::READ, tx, paths)
+    }
+
+    /// The names of nodes' children, likewise.
+    pub fn directory_all(
+        &mut self,
+        tx: Tx,
+        paths: &[String],
+    ) -> Result<Vec<Result<Vec<String>, Error>>, Error> {
+        let all = self.call_all(wire::DIRECTORY, tx, paths)?;
+        let all = all.into_iter().map(|one| match one.map(names) {
+            Ok(Err(error)) => Err(error),
+            Ok(names) => Ok(names),
+            Err(refused) => Ok(Err(refused)),
+        });
+        all.collect()
     }
 
     /// Writes a node, with those above it that are missing.
@@ -232,24 +261,71 @@ impl Connection {
         self.request(kind, tx, path, rest)
     }
 
+    /// The same request of each path: the answers, and those that are refusals.
+    fn call_all(
+        &mut self,
+        kind: u32,
+        tx: Tx,
+        paths: &[String],
+    ) -> Result<Vec<Result<Vec<u8>, Error>>, Error> {
+        for path in paths {
+            wire::check_path(path)?;
+        }
+        let mut answers = Vec::new();
+        let at_once = if self.is_socket { AT_ONCE } else { 1 };
+        for some in paths.chunks(at_once) {
+            let deadline = Instant::now() + PATIENCE;
+            let first = self.last_req_id;
+            let mut bytes = Vec::new();
+            for path in some {
+                let request = self.message(kind, tx, path, &[]);
+                bytes.extend(request.bytes().ok_or(Error::TooLong)?);
+            }
+            self.send(&bytes, deadline)?;
+            for (path, place) in some.iter().zip(1..) {
+                match self.reply((kind, first.wrapping_add(place)), tx, path, deadline) {
+                    Err(error) if !matches!(error, Error::Refused { .. }) => return Err(error),
+                    answer => answers.push(answer),
+                }
+            }
+        }
+        Ok(answers)
+    }
+
     /// Sends `word`, a NUL and `rest`; returns the reply's payload.
     fn request(&mut self, kind: u32, tx: Tx, word: &str, rest: &[&[u8]]) -> Result<Vec<u8>, Error> {
         let deadline = Instant::now() + PATIENCE;
+        let request = self.message(kind, tx, word, rest);
+        self.send(&request.bytes().ok_or(Error::TooLong)?, deadline)?;
+        self.reply((kind, request.req_id), tx, word, deadline)
+    }
+
+    /// The next request.
+    fn message(&mut self, kind: u32, tx: Tx, word: &str, rest: &[&[u8]]) -> Message {
         self.last_req_id = self.last_req_id.wrapping_add(1);
-        let request = Message {
+        Message {
             kind,
             req_id: self.last_req_id,
             tx_id: tx.0,
             payload: [&[word.as_bytes(), b"\0"], rest].concat().concat(),
-        };
-        self.send(&request.bytes().ok_or(Error::TooLong)?, deadline)?;
+        }
+    }
+
+    /// The payload of the next reply, which must be the one to this request.
+    fn reply(
+        &mut self,
+        (kind, req_id): (u32, u32),
+        tx: Tx,
+        word: &str,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, Error> {
         let reply = loop {
             match self.next()? {
                 Some(reply) => break reply,
                 None => self.wait(PollFlags::IN, deadline)?,
             }
         };
-        if reply.req_id != request.req_id || reply.tx_id != request.tx_id {
+        if reply.req_id != req_id || reply.tx_id != tx.0 {
             return Err(Error::Reply);
         }
         match reply.kind {
@@ -305,6 +381,13 @@ impl Connection {
             }
         }
     }
+}
+
+/// What stands in the reply to [`wire::DIRECTORY`].
+fn names(reply: Vec<u8>) -> Result<Vec<String>, Error> {
+    let names = String::from_utf8(reply).map_err(|_| Error::Reply)?;
+    let names = names.split_terminator('\0');
+    Ok(names.map(str::to_owned).collect())
 }
 
 fn ok(reply: Vec<u8>) -> Result<(), Error> {

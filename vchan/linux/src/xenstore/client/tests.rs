@@ -221,6 +221,68 @@ fn a_watch_fires_at_first_and_again_with_each_change() {
 }
 
 #[test]
+fn many_are_asked_at_once_and_each_is_answered_for_itself() {
+    for (chatty, is_socket) in [(false, true), (true, true), (true, false)] {
+        let nodes = (0..100).filter(|number| number % 3 != 0);
+        let nodes = nodes.map(|number| (format!("a/{number}/x"), vec![number]));
+        let fake = Fake {
+            chatty,
+            nodes: nodes.collect(),
+            ..Fake::default()
+        };
+        let (mut store, serving) = fake.run();
+        store.is_socket = is_socket;
+        let paths: Vec<String> = (0..100).map(|number| format!("a/{number}/x")).collect();
+        let values = store.read_all(Tx::NONE, &paths).unwrap();
+        assert_eq!(values.len(), 100);
+        for (number, value) in values.into_iter().enumerate() {
+            match value {
+                Ok(value) => assert_eq!((value, number % 3 != 0), (vec![number as u8], true)),
+                Err(error) => assert!(error.is("ENOENT") && number % 3 == 0, "{error}"),
+            }
+        }
+        let paths = ["a/1", "a/3", "a/4"].map(str::to_owned);
+        let names = store.directory_all(Tx::NONE, &paths).unwrap();
+        let names: Vec<Vec<String>> = names.into_iter().map(Result::unwrap).collect();
+        assert_eq!(names, [vec!["x".to_owned()], vec![], vec!["x".to_owned()]]);
+        assert!(store.read_all(Tx::NONE, &[]).unwrap().is_empty());
+        // One that cannot be sent is found before any is.
+        let wrong = ["a/1/x".to_owned(), String::new()];
+        assert!(matches!(
+            store.read_all(Tx::NONE, &wrong),
+            Err(Error::Path(_))
+        ));
+        assert_eq!(store.read(Tx::NONE, "a/1/x").unwrap(), [1]);
+        drop(store);
+        serving.join().unwrap();
+    }
+}
+
+#[test]
+fn one_lie_among_many_replies_is_none_to_any() {
+    let lies: [fn(&mut Message); 3] = [
+        |reply| reply.req_id += u32::from(reply.req_id == 2),
+        |reply| reply.tx_id += u32::from(reply.req_id == 3),
+        |reply| reply.kind += u32::from(reply.req_id == 1),
+    ];
+    for lie in lies {
+        let fake = Fake {
+            nodes: [("a".to_owned(), Vec::new())].into(),
+            lie: Some(lie),
+            ..Fake::default()
+        };
+        let (mut store, serving) = fake.run();
+        let paths = vec!["a".to_owned(); 3];
+        assert!(matches!(
+            store.read_all(Tx::NONE, &paths),
+            Err(Error::Reply)
+        ));
+        drop(store);
+        serving.join().unwrap();
+    }
+}
+
+#[test]
 fn replies_that_are_none_are_refused() {
     let lies: [fn(&mut Message); 4] = [
         |reply| reply.req_id += 1,
