@@ -168,12 +168,12 @@ impl HostInfo {
 
 /// What Xen's command line says of grant tables.
 fn grant_frames(command_line: &str) -> u64 {
-    let frames = command_line
+    let mut frames = command_line
         .split_ascii_whitespace()
         .filter_map(|setting| setting.strip_prefix("gnttab_max_frames="))
         .filter_map(|frames| frames.parse().ok());
     // Xen goes by the last one.
-    frames.last().unwrap_or(GRANT_FRAMES)
+    frames.next_back().unwrap_or(GRANT_FRAMES)
 }
 
 /// Why a call of `xl` did not do its work.
