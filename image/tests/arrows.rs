@@ -16,7 +16,10 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("sensor-aggregator", &["stage", "unikernel", "process"]),
     ("gateway", &["stage", "unikernel", "process"]),
     ("probe", &["stage", "unikernel"]),
-    ("bench", &["stage", "unikernel", "vchan-linux"]),
+    (
+        "bench",
+        &["vchan", "stage", "unikernel", "vchan-linux", "process"],
+    ),
     ("grantflow", &["stage", "vchan-linux"]),
 ];
 

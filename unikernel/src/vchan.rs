@@ -24,10 +24,6 @@ use crate::xenstore::{self, Client, Errno, Listening, Permission};
 /// How often a sleeping endpoint asks Xen whether its peer still exists: a dead domain sends no event.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// The longest base path that libxenvchan finds: it cuts the names of keys, of which `/event-channel` is the longest, after 63
-/// bytes without a word.
-pub const BASE_MAX: usize = 63 - "/event-channel".len();
-
 /// Where one edge's two ends meet: `/local/domain/SERVER/data/vchan/CLIENT/EDGE`.
 pub struct Meeting {
     store: Client,
@@ -92,7 +88,7 @@ impl Meeting {
     }
 
     /// The place below the xenstore path `base` where domain `own` meets domain `peer`, in either role. A path that begins
-    /// without `/` is one in our own folder, where a server may write. libxenvchan reads no more than [`BASE_MAX`] bytes of a
+    /// without `/` is one in our own folder, where a server may write. libxenvchan reads no more than [`BASE_MAX`](keys::BASE_MAX) bytes of a
     /// path, from `/local/domain` on.
     pub fn at(store: &Client, own: u16, peer: u16, base: impl Into<String>) -> Self {
         Self {

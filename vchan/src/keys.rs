@@ -2,6 +2,10 @@
 
 use thiserror::Error;
 
+/// The longest base path that libxenvchan finds: it cuts the names of keys, of which `/event-channel` is the longest, after 63
+/// bytes without a word.
+pub const BASE_MAX: usize = 63 - "/event-channel".len();
+
 /// A value that is no grant reference and no port number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum KeyError {

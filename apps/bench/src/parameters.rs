@@ -1,6 +1,7 @@
-//! What every image here is told: which end it is, and what goes through. Pure.
+//! What every program here is told: which end it is, and what goes through. Pure.
 
 use alloc::string::{String, ToString};
+use core::net::SocketAddr;
 
 use stage::params::Size;
 use stage::{Kind, Parameter, Plan};
@@ -23,6 +24,24 @@ pub const MODE: Parameter = Parameter::new(
 
 /// How many messages.
 pub const COUNT: Parameter = Parameter::new("count", Kind::Integer, "1000", "messages");
+
+/// How many messages go before the clock starts.
+pub const WARM_UP: Parameter = Parameter::new(
+    "warm-up",
+    Kind::Integer,
+    "0",
+    "messages before those that are measured, the same at both ends",
+);
+
+/// How long a program on Linux stays with an end that does nothing.
+#[cfg(not(xen_guest))]
+pub const TIMEOUT: Parameter = Parameter::new(
+    "timeout",
+    Kind::Integer,
+    "60",
+    "how long to wait for the other end, and then for any sign of it, before giving up",
+)
+.in_unit("s");
 
 /// Whether what comes is looked at.
 pub const CHECK: Parameter = Parameter::new(
@@ -64,8 +83,10 @@ pub struct Load {
     pub mode: Mode,
     /// Bytes in a message.
     pub size: u64,
-    /// Messages.
+    /// Messages that are measured.
     pub count: u64,
+    /// Messages that go before them.
+    pub warm_up: u64,
     /// Whether what comes is compared with what the bench programs send.
     pub check: bool,
 }
@@ -75,9 +96,11 @@ impl Load {
     pub fn new(plan: &Plan<'_>) -> Result<Self, String> {
         let Size(size) = plan.params.require("size").map_err(|e| e.to_string())?;
         let count = plan.params.require("count").map_err(|e| e.to_string())?;
-        if size == 0 || count == 0 || size.checked_mul(count).is_none() {
+        let warm_up = plan.params.require("warm-up").map_err(|e| e.to_string())?;
+        let bytes = u64::checked_add(count, warm_up).and_then(|all| all.checked_mul(size));
+        if size == 0 || count == 0 || bytes.is_none() {
             return Err(
-                "size= and count= are numbers of at least 1, of less than 2^64 bytes together"
+                "size= and count= are numbers of at least 1, with warm-up= of less than 2^64 bytes together"
                     .into(),
             );
         }
@@ -92,20 +115,64 @@ impl Load {
             },
             size,
             count,
+            warm_up,
             check: plan.params.text("check") == Some("on"),
         })
     }
 
-    /// Bytes in all messages.
+    /// Bytes in all messages that are measured.
     pub fn total(&self) -> u64 {
         self.size * self.count
     }
 }
 
+/// How long a program stays with an end that does nothing, from `timeout=`.
+#[cfg(not(xen_guest))]
+pub fn timeout(plan: &Plan<'_>) -> Result<core::time::Duration, String> {
+    let seconds: u64 = plan.params.require("timeout").map_err(|e| e.to_string())?;
+    match seconds {
+        1..=86_400 => Ok(core::time::Duration::from_secs(seconds)),
+        _ => Err("timeout= is a number of seconds from 1 to 86400".into()),
+    }
+}
+
+/// `A.B.C.D:PORT`, `[IPV6]:PORT` or `NAME:PORT`.
+pub fn parse_addr(text: &str) -> Option<(String, u16)> {
+    if let Ok(addr) = text.parse::<SocketAddr>() {
+        return Some((addr.ip().to_string(), addr.port()));
+    }
+    let (name, port) = text.rsplit_once(':')?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+    let begins = name
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphabetic());
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = port.parse().ok().filter(|_| digits)?;
+    (begins && name.bytes().all(plain)).then(|| (name.into(), port))
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use alloc::format;
     use stage::Stage;
+
+    #[test]
+    fn a_server_has_an_address_or_a_name() {
+        let addr = |text: &str| parse_addr(text).map(|(host, port)| format!("{host} {port}"));
+        assert_eq!(addr("10.0.0.1:80").as_deref(), Some("10.0.0.1 80"));
+        assert_eq!(addr("[fec0::2]:80").as_deref(), Some("fec0::2 80"));
+        assert_eq!(
+            addr("broker.test:1883").as_deref(),
+            Some("broker.test 1883")
+        );
+        for bad in [
+            "", ":1", "a:", "a:+1", "a:65536", "a b:1", "1.2.3:1", "fec0::2", "a:b:1",
+        ] {
+            assert_eq!(parse_addr(bad), None, "{bad}");
+        }
+    }
 
     /// What `read` makes of a command line of `S`.
     pub(crate) fn read<S: Stage, T>(

@@ -1,4 +1,4 @@
-//! From the boot to the line that says how it went.
+//! An image, from the boot to the line that says how it went.
 
 use alloc::string::String;
 use core::time::Duration;
@@ -10,7 +10,7 @@ use unikernel::rt::{self, Boot};
 use unikernel::xenstore::Client;
 use unikernel::{console, hypercall, time};
 
-use crate::report::Spent;
+use crate::machine::Machine;
 
 /// Reads what image `S` is told, does it, and ends the domain: after the line that `measure` has made, or one that says what
 /// went wrong.
@@ -49,32 +49,20 @@ pub fn main<S: Stage + 'static, T: 'static>(
     })
 }
 
-/// What is counted from the first message on.
+/// A domain of our own.
 #[derive(Clone, Copy, Debug)]
-pub struct Meter {
-    start: Duration,
-    events: (u64, u64),
-    hypercalls: u64,
-}
+pub struct Domain;
 
-impl Meter {
-    /// Begins, with so many events sent and received before.
-    pub fn start(events: (u64, u64)) -> Self {
-        let hypercalls = hypercall::count();
-        Self {
-            start: time::now(),
-            events,
-            hypercalls,
-        }
+impl Machine for Domain {
+    fn now(&self) -> Duration {
+        time::now()
     }
 
-    /// Ends, with so many events sent and received since the boot.
-    pub fn stop(self, (sent, received): (u64, u64)) -> Spent {
-        Spent {
-            took: time::now().saturating_sub(self.start),
-            events_sent: sent - self.events.0,
-            events_received: received - self.events.1,
-            hypercalls: hypercall::count() - self.hypercalls,
-        }
+    fn hypercalls(&self) -> Option<u64> {
+        Some(hypercall::count())
+    }
+
+    async fn sleep(&self, time: Duration) {
+        time::sleep_until(time::now() + time).await;
     }
 }

@@ -60,7 +60,8 @@ pub fn text<S: Stage>() -> String {
     text
 }
 
-fn parameter(text: &mut String, parameter: &Parameter) {
+/// A parameter as one entry of such a text.
+pub fn parameter(text: &mut String, parameter: &Parameter) {
     let kind = match &parameter.kind {
         Kind::Choice(words) => words.join("|"),
         other => other.word().to_uppercase(),

@@ -4,7 +4,7 @@
 # timeout: 1200
 # soak timeout: 3600
 . "$JOB/lab/lib.sh"
-need bin/vchan-bench
+need bin/libxenvchan-bench
 
 rounds=3 messages=300000 round_trips=1000 blocks=12000
 [ -z "$SOAK" ] || rounds=7 messages=3000000 round_trips=10000 blocks=120000
@@ -20,8 +20,8 @@ for end in server client; do obeyed "linux-$end"; done
 linux_pair() {
   local server client
   server=$(domid linux-server) client=$(domid linux-client)
-  order linux-server "vchan-bench role=server peer=$client path=data/vchan/$client/bench $*"
-  order linux-client "vchan-bench role=client peer=$server path=/local/domain/$server/data/vchan/$client/bench $*"
+  order linux-server "libxenvchan-bench role=server peer=$client path=data/vchan/$client/bench $*"
+  order linux-client "libxenvchan-bench role=client peer=$server path=/local/domain/$server/data/vchan/$client/bench $*"
   obeyed linux-server
   obeyed linux-client
   read_key linux-server data/said

@@ -5,10 +5,10 @@ use alloc::string::String;
 use core::pin::pin;
 use core::time::Duration;
 
+use ::vchan::platform::Rendezvous;
+use ::vchan::{Reader, Writer};
 use futures_util::FutureExt;
 use stage::runner::first;
-use unikernel::vchan::platform::Rendezvous;
-use unikernel::vchan::{Reader, Writer};
 
 /// How long a peer may leave what we wrote unread without taking any of it, and how long a client that has sent everything may
 /// keep the channel open.

@@ -4,17 +4,18 @@ use alloc::vec::Vec;
 use core::hint::black_box;
 use core::time::Duration;
 
+use ::vchan::platform::Rendezvous;
+use ::vchan::{ReadError, Reader, RecvError, SendError, WriteError, Writer};
 use futures_util::future::join;
-use unikernel::vchan::platform::Rendezvous;
-use unikernel::vchan::{ReadError, Reader, RecvError, SendError, WriteError, Writer};
 
+use super::ending::drained;
 use super::parameters::{Api, Task};
 use crate::content::{Content, Mismatch, RUN_MAX};
 use crate::histogram::Histogram;
 use crate::parameters::{Load, Mode, Role};
 
 /// As many runs as the longest message that can go at once takes.
-const RUNS: usize = (1 << unikernel::vchan::interface::MAX_ORDER) / RUN_MAX;
+const RUNS: usize = (1 << ::vchan::interface::MAX_ORDER) / RUN_MAX;
 
 /// Why an exchange failed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +73,7 @@ struct Receiver<'a, R: Rendezvous> {
     /// Made once: the time of a message is the channel's.
     buffer: Vec<u8>,
     received: u64,
+    /// With those of the messages under way.
     total: u64,
 }
 
@@ -108,7 +110,7 @@ impl<'a, R: Rendezvous> Exchange<'a, R> {
                 content: load.check.then_some(content),
                 buffer,
                 received: 0,
-                total: load.total(),
+                total: 0,
             },
         })
     }
@@ -119,14 +121,14 @@ impl<'a, R: Rendezvous> Exchange<'a, R> {
         Ok(())
     }
 
-    /// All messages; the round trips, by this clock, where they are sent back.
+    /// So many messages; the round trips, by this clock, where they are sent back.
     pub async fn run(
         &mut self,
+        count: u64,
         now: impl Fn() -> Duration,
     ) -> Result<Option<Histogram>, ExchangeError> {
-        let Load {
-            size, count, mode, ..
-        } = self.load;
+        let Load { size, mode, .. } = self.load;
+        self.receiver.total = self.receiver.received + size * count;
         match (self.load.role, mode) {
             (Role::Client, Mode::Sink) => {
                 for _ in 0..count {
@@ -145,7 +147,7 @@ impl<'a, R: Rendezvous> Exchange<'a, R> {
                 }
                 Ok(None)
             }
-            (Role::Client, Mode::Echo) => self.round_trips(now).await.map(Some),
+            (Role::Client, Mode::Echo) => self.round_trips(count, now).await.map(Some),
             (Role::Server, Mode::Echo) => {
                 while self.receiver.received < self.receiver.total {
                     self.send_back().await?;
@@ -155,15 +157,21 @@ impl<'a, R: Rendezvous> Exchange<'a, R> {
         }
     }
 
+    /// Waits until the peer has read everything; see [`drained`].
+    pub async fn drained(&mut self, patience: impl AsyncFn()) -> Result<(), alloc::string::String> {
+        drained(self.sender.writer, patience).await
+    }
+
     async fn round_trips(
         &mut self,
+        count: u64,
         now: impl Fn() -> Duration,
     ) -> Result<Histogram, ExchangeError> {
         let size = self.load.size;
         let room = self.sender.writer.layout();
         let room = room.left_size().min(room.right_size());
         let mut histogram = Histogram::default();
-        for _ in 0..self.load.count {
+        for _ in 0..count {
             let start = now();
             if size <= u64::from(room) {
                 self.sender.whole_message(size).await?;

@@ -1,53 +1,44 @@
 //! `vchan-bench`: both roles, from the channel to the line that says how it went.
+//!
+//! What is measured is the same everywhere; an image meets its peer by `unikernel::vchan`, a program on Linux by
+//! `vchan_linux::xen`.
 
 mod ending;
 mod exchange;
+#[cfg(xen_guest)]
+mod image;
+#[cfg(not(xen_guest))]
+mod linux;
 pub mod parameters;
 #[cfg(test)]
 mod tests;
 
-use alloc::format;
-use alloc::string::{String, ToString};
-
-use stage::params::Peer;
-use unikernel::host::named_peer;
-use unikernel::rt::Boot;
-use unikernel::vchan::platform::Access;
-use unikernel::vchan::{ConnectOptions, Endpoint, Meeting, OfferOptions, Policy};
-use unikernel::xenstore::Client;
-use unikernel::{events, time};
-
-use self::ending::{PATIENCE, closed, drained};
-use self::exchange::Exchange;
-use self::parameters::{Api, NAME, Task, WIRE};
-use crate::content::Content;
-use crate::parameters::Role;
-use crate::report::{Channel, Report};
-use crate::run::{self, Meter};
-
+#[cfg(xen_guest)]
+pub use self::image::main;
+#[cfg(not(xen_guest))]
+pub use self::linux::main;
 pub use self::parameters::VchanBench;
 
-/// Measures, and ends the domain.
-pub fn main(boot: Boot) -> ! {
-    run::main::<VchanBench, _>(boot, Task::new, async |task, store, _| {
-        let endpoint = open(&task, &store).await?;
-        measure(&task, endpoint).await
-    })
-}
+use alloc::format;
+use alloc::string::{String, ToString};
+use core::fmt;
 
-/// Makes the channel, waiting for the other end as long as it takes.
-async fn open(task: &Task, store: &Client) -> Result<Endpoint<Meeting>, String> {
-    let own = events::own_domain().map_err(|error| error.to_string())?;
-    let peer = match task.peer {
-        Peer::Domain(id) => id,
-        Peer::Ask => {
-            log::info!("waiting for dom0 to name the peer in grantflow/peer/{NAME}");
-            let named = named_peer(store, NAME).await;
-            named.map_err(|error| error.to_string())?
-        }
-    };
-    let path = task.meeting_place(own, peer)?;
-    let meeting = Meeting::at(store, own, peer, &*path);
+use ::vchan::platform::{Access, Rendezvous};
+use ::vchan::{ConnectOptions, Endpoint, OfferOptions, Policy};
+
+use self::ending::{PATIENCE, closed};
+use self::exchange::Exchange;
+use self::parameters::{Api, Task, WIRE};
+use crate::content::Content;
+use crate::machine::{Machine, Meter};
+use crate::parameters::Role;
+use crate::report::{Channel, Report, Way};
+
+/// Makes the channel, waiting for the other end as long as it takes; `path` and `peer` are for those who read about it.
+async fn open<R>(task: &Task, meeting: &R, path: &str, peer: u16) -> Result<Endpoint<R>, String>
+where
+    R: Rendezvous<Error: fmt::Display>,
+{
     let endpoint = match task.load.role {
         Role::Server => {
             let mut options = OfferOptions::from(task.layout);
@@ -55,7 +46,7 @@ async fn open(task: &Task, store: &Client) -> Result<Endpoint<Meeting>, String> 
                 // What is sent back is then made in the ring by a single copy.
                 options.right_ring = Access::ReadOnly;
             }
-            let endpoint = Endpoint::offer(&meeting, options).await;
+            let endpoint = Endpoint::offer(meeting, options).await;
             let endpoint = endpoint.map_err(|error| format!("{path}: {error}"))?;
             log::info!("offering {path} to domain {peer}");
             endpoint.connected().await.map_err(|e| e.to_string())?;
@@ -63,7 +54,7 @@ async fn open(task: &Task, store: &Client) -> Result<Endpoint<Meeting>, String> 
         }
         Role::Client => {
             log::info!("waiting for {path} of domain {peer}");
-            let endpoint = Endpoint::connect(&meeting, ConnectOptions::default()).await;
+            let endpoint = Endpoint::connect(meeting, ConnectOptions::default()).await;
             endpoint.map_err(|error| format!("{path}: {error}"))?
         }
     };
@@ -72,51 +63,60 @@ async fn open(task: &Task, store: &Client) -> Result<Endpoint<Meeting>, String> 
     Ok(endpoint)
 }
 
-async fn measure(task: &Task, mut endpoint: Endpoint<Meeting>) -> Result<String, String> {
+/// The warm-up, and then what is measured.
+async fn measure<R: Rendezvous>(
+    task: &Task,
+    mut endpoint: Endpoint<R>,
+    machine: &impl Machine,
+) -> Result<String, String> {
     let (load, layout, stats) = (task.load, endpoint.layout(), endpoint.stats());
     let events = || {
         let counters = stats.counters();
-        (counters.events_sent, counters.events_received)
+        Some((counters.events_sent, counters.events_received))
     };
-    let patience = async || time::sleep_until(time::now() + PATIENCE).await;
+    let bytes = || {
+        let counters = stats.counters();
+        (counters.bytes_written, counters.bytes_read)
+    };
+    let patience = async || machine.sleep(PATIENCE).await;
+    let now = || machine.now();
     endpoint.set_policy(Policy::Batched);
     let (mut reader, mut writer) = endpoint.split();
     let content = Content::default();
     let mut exchange = Exchange::new(task, &content, &mut reader, &mut writer)?;
+    if load.warm_up > 0 {
+        let warmed = exchange.run(load.warm_up, now).await;
+        warmed.map_err(|error| error.to_string())?;
+        exchange.drained(patience).await?;
+    }
     if load.role == Role::Server {
         // The time before the first message is the client's.
         exchange.begun().await.map_err(|error| error.to_string())?;
     }
-    let meter = Meter::start(events());
+    let before = bytes();
+    let start = Meter::look(machine, events());
     let round_trips = exchange
-        .run(time::now)
+        .run(load.count, now)
         .await
         .map_err(|error| error.to_string())?;
-    drained(&mut writer, patience).await?;
-    let spent = meter.stop(events());
+    exchange.drained(patience).await?;
+    let spent = start.until(Meter::look(machine, events()));
+    let after = bytes();
     if load.role == Role::Server {
         closed(&mut reader, load.check, patience).await?;
     }
     writer.close();
-    let counters = stats.counters();
     let report = Report {
-        size: load.size,
-        count: load.count,
+        load,
         spent,
         round_trips: round_trips.as_ref(),
-        channel: Some(Channel {
-            role: match load.role {
-                Role::Server => "server",
-                Role::Client => "client",
-            },
+        way: Way::Vchan(Channel {
             api: task.api.word(),
             wire: WIRE,
             left_ring: layout.left_size(),
             right_ring: layout.right_size(),
-            bytes_sent: counters.bytes_written,
-            bytes_received: counters.bytes_read,
-            checked: load.check,
         }),
+        bytes: (after.0 - before.0, after.1 - before.1),
     };
     Ok(report.to_string())
 }

@@ -3,9 +3,10 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
+use ::vchan::Layout;
+use ::vchan::keys::BASE_MAX;
 use stage::params::{FromParam, MAX_DOMAIN, Peer, Size};
 use stage::{EdgeKind, Kind, Parameter, Plan, Setup, SetupError, Stage};
-use unikernel::vchan::{BASE_MAX, Layout};
 
 use crate::parameters::{self, Load, Mode, Role};
 
@@ -77,6 +78,7 @@ impl Stage for VchanBench {
         parameters::MODE,
         parameters::size("64"),
         parameters::COUNT,
+        parameters::WARM_UP,
         Parameter::new(
             "ring",
             Kind::Size,
@@ -96,6 +98,8 @@ impl Stage for VchanBench {
             "wire format: libxenvchan's, or the best that both ends know, which is the same today",
         ),
         parameters::CHECK,
+        #[cfg(not(xen_guest))]
+        parameters::TIMEOUT,
     ];
     const EDGES: &'static [EdgeKind] = &[];
 

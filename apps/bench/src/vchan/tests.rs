@@ -14,6 +14,7 @@ use vchan_linux::{ConnectOptions, Endpoint, OfferOptions, Policy, block_on};
 
 use super::ending::{closed, drained};
 use super::exchange::{Exchange, ExchangeError};
+use super::linux::watched;
 use super::parameters::{Task, VchanBench};
 use crate::content::Content;
 use crate::histogram::Histogram;
@@ -71,7 +72,7 @@ async fn exchange(task: &Task, mut end: End) -> Outcome {
         looks.set(looks.get() + 1);
         Duration::from_nanos(7 * looks.get())
     };
-    let round_trips = exchange.run(clock).await;
+    let round_trips = exchange.run(task.load.count, clock).await;
     if round_trips.is_ok() {
         drained(&mut writer, async || core::future::pending().await)
             .await
@@ -315,4 +316,54 @@ fn a_client_that_goes_on_is_told_of_if_anyone_looks() {
         async |mut end| assert_eq!(end.reader().read(&mut [0]).await, Ok(0)),
     );
     assert_eq!(outcome, Ok(()));
+}
+
+/// Both ends, as the programs measure.
+fn programs(load: &str, timeout: Duration) -> (Result<String, String>, Result<String, String>) {
+    let server = task(&format!("{load} ring=4K"));
+    let client = task(&format!("{load} role=client"));
+    over_a_channel(
+        server.layout.into(),
+        async |end| watched(&server, end, timeout).await,
+        async |end| watched(&client, end, timeout).await,
+    )
+}
+
+#[test]
+fn the_warm_up_is_not_counted() {
+    for api in ["packet", "stream", "zerocopy"] {
+        for mode in ["sink", "echo"] {
+            for warm_up in [0, 9] {
+                let load =
+                    format!("api={api} mode={mode} size=700 count=50 warm-up={warm_up} check=on");
+                let (server, client) = programs(&load, Duration::from_secs(60));
+                let (server, client) = (server.unwrap(), client.unwrap());
+                let back = if mode == "echo" { 35_000 } else { 0 };
+                let told = |line: &str, sent, received| {
+                    line.contains(&format!(
+                        "\"bytes_sent\":{sent},\"bytes_received\":{received},\"checked\":true"
+                    ))
+                };
+                assert!(told(&client, 35_000, back), "{load}: {client}");
+                assert!(told(&server, back, 35_000), "{load}: {server}");
+                assert!(client.contains("\"hypercalls\":null"), "{client}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_end_that_does_nothing_is_not_waited_for() {
+    let server = task("mode=sink size=100 count=7");
+    let (outcome, _end) = over_a_channel(
+        server.layout.into(),
+        async |end| watched(&server, end, Duration::from_millis(20)).await,
+        async |mut end| {
+            end.writer().send(&[1; 100]).await.unwrap();
+            end
+        },
+    );
+    let error = outcome.unwrap_err();
+    assert!(error.starts_with("nothing has moved"), "{error}");
+    assert!(error.ends_with("100 received"), "{error}");
 }

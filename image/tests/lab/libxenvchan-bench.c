@@ -1,9 +1,10 @@
-// What the image vchan-bench measures, on Debian's libxenvchan and its blocking calls:
-//   vchan-bench role=server|client peer=DOMID path=XENSTORE-PATH mode=sink|echo size=BYTES count=N [ring=BYTES] [api=packet|stream]
-//     [check=off|on]
+// What vchan-bench measures, on Debian's libxenvchan and its blocking calls:
+//   libxenvchan-bench role=server|client peer=DOMID path=XENSTORE-PATH mode=sink|echo size=BYTES count=N [ring=BYTES] [api=packet|stream]
+//     [check=off|on] [warm-up=N]
 // sink: COUNT messages of SIZE bytes from the client. echo: each message is sent back. It is over once all of it is read.
+// warm-up: so many messages go before the clock starts, and are all read by then.
 // packet: libxenvchan_send and libxenvchan_recv, a message each. stream: libxenvchan_write, and libxenvchan_read of all there is.
-// Prints the image's line of JSON, but for what only the image knows; the events are those of the event channel.
+// Prints vchan-bench's line of JSON, but for what only that knows; the events are those of the event channel.
 // libraries: xenvchan xenevtchn
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,13 +17,13 @@
 #include "content.h"
 
 static unsigned char buffer[RUN_MAX];
-static uint64_t sent, received, size, count, events_sent, events_received, *round_trips;
+static uint64_t sent, received, size, count, warm_up, events_sent, events_received, *round_trips;
 static struct libxenvchan *channel;
 static int stream, check;
 
 static void fail(const char *what)
 {
-	printf("vchan-bench: %s after %llu bytes sent, %llu received\n", what, (unsigned long long)sent, (unsigned long long)received);
+	printf("libxenvchan-bench: %s after %llu bytes sent, %llu received\n", what, (unsigned long long)sent, (unsigned long long)received);
 	exit(1);
 }
 
@@ -88,9 +89,9 @@ static size_t least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-static void client(int echo)
+static void client(int echo, uint64_t messages)
 {
-	for (uint64_t message = 0; message < count; message++) {
+	for (uint64_t message = 0; message < messages; message++) {
 		uint64_t start = echo ? now() : 0;
 		send_part(size);
 		while (echo && received < sent)
@@ -100,10 +101,11 @@ static void client(int echo)
 	}
 }
 
-static void server(int echo)
+static void server(int echo, uint64_t messages)
 {
-	while (received < size * count) {
-		size_t length = receive_part(stream && !echo ? least(RUN_MAX, size * count - received) : size);
+	uint64_t end = received + size * messages;
+	while (received < end) {
+		size_t length = receive_part(stream ? least(echo ? size : RUN_MAX, end - received) : size);
 		if (echo) {
 			send_all(buffer, length);
 			sent += length;
@@ -132,11 +134,12 @@ static unsigned long long quantile(uint64_t of, uint64_t whole)
 	return round_trips[rank ? rank - 1 : 0];
 }
 
-static void report(uint64_t took, int has_round_trips)
+// So many bytes were sent and received before.
+static void report(uint64_t took, int has_round_trips, uint64_t sent_before, uint64_t received_before)
 {
 	double seconds = took / 1e9;
-	printf("{\"bench\":\"vchan\",\"size\":%llu,\"count\":%llu,\"seconds\":%.9f,\"bytes_per_s\":%.0f,\"messages_per_s\":%.0f,",
-		(unsigned long long)size, (unsigned long long)count, seconds, size * count / seconds, count / seconds);
+	printf("{\"bench\":\"vchan\",\"size\":%llu,\"count\":%llu,\"warm_up\":%llu,\"seconds\":%.9f,\"bytes_per_s\":%.0f,\"messages_per_s\":%.0f,",
+		(unsigned long long)size, (unsigned long long)count, (unsigned long long)warm_up, seconds, size * count / seconds, count / seconds);
 	if (has_round_trips) {
 		qsort(round_trips, count, sizeof *round_trips, by_length);
 		printf("\"rtt_ns\":{\"p50\":%llu,\"p99\":%llu,\"p999\":%llu,\"max\":%llu},",
@@ -147,14 +150,14 @@ static void report(uint64_t took, int has_round_trips)
 	printf("\"events_sent\":%llu,\"events_received\":%llu,\"hypercalls\":null,\"role\":\"%s\",\"api\":\"%s\","
 		"\"bytes_sent\":%llu,\"bytes_received\":%llu,\"checked\":%s}\n",
 		(unsigned long long)events_sent, (unsigned long long)events_received, channel->is_server ? "server" : "client",
-		stream ? "stream" : "packet", (unsigned long long)sent, (unsigned long long)received, check ? "true" : "false");
+		stream ? "stream" : "packet", (unsigned long long)(sent - sent_before), (unsigned long long)(received - received_before), check ? "true" : "false");
 }
 
 int main(int words, char **word)
 {
-	const char *keys[] = { "role", "peer", "path", "mode", "size", "count", "ring", "api", "check" };
-	const char *value[] = { "", "", "", "sink", "64", "1000", "65536", "packet", "off" };
-	enum { ROLE, PEER, PATH, MODE, SIZE, COUNT, RING, API, CHECK, KEYS };
+	const char *keys[] = { "role", "peer", "path", "mode", "size", "count", "ring", "api", "check", "warm-up" };
+	const char *value[] = { "", "", "", "sink", "64", "1000", "65536", "packet", "off", "0" };
+	enum { ROLE, PEER, PATH, MODE, SIZE, COUNT, RING, API, CHECK, WARM_UP, KEYS };
 	for (int index = 1; index < words; index++) {
 		int key = 0;
 		size_t length = strcspn(word[index], "=");
@@ -170,7 +173,8 @@ int main(int words, char **word)
 	count = strtoull(value[COUNT], NULL, 0);
 	stream = strcmp(value[API], "stream") == 0;
 	check = strcmp(value[CHECK], "on") == 0;
-	round_trips = calloc(count, sizeof *round_trips);
+	warm_up = strtoull(value[WARM_UP], NULL, 0);
+	round_trips = calloc(count > warm_up ? count : warm_up, sizeof *round_trips);
 	if (size == 0 || size > RUN_MAX || count == 0 || !round_trips)
 		fail("size and count");
 	make_content();
@@ -186,17 +190,24 @@ int main(int words, char **word)
 		fail("no channel");
 	int room = libxenvchan_buffer_space(channel);
 	channel->blocking = 1;
+	if (warm_up) {
+		if (is_server)
+			server(echo, warm_up);
+		else
+			client(echo, warm_up);
+		drain(room);
+	}
 	// A server's time begins with the first byte.
 	while (is_server && libxenvchan_data_ready(channel) == 0 && libxenvchan_is_open(channel) != 0)
 		libxenvchan_wait(channel);
 	events_sent = events_received = 0;
-	uint64_t start = now();
+	uint64_t sent_before = sent, received_before = received, start = now();
 	if (is_server)
-		server(echo);
+		server(echo, count);
 	else
-		client(echo);
+		client(echo, count);
 	drain(room);
-	report(now() - start, echo && !is_server);
+	report(now() - start, echo && !is_server, sent_before, received_before);
 	// The client knows first that all is done.
 	if (is_server && libxenvchan_read(channel, buffer, 1) > 0)
 		fail("more bytes came than were asked for");
