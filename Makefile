@@ -19,6 +19,7 @@ help:
 	@echo 'make lab      a shell in dom0 of a Xen under QEMU, with the images at hand'
 	@echo 'make test     every test: on the host, then in the lab'
 	@echo 'make bench    vchan between two CPUs of this machine, beside libxenvchan and memcpy; readings between two processes'
+	@echo '              every figure of every round: cargo bench -p bench --bench vchan -- --json (--help says what they are)'
 	@echo 'make dist     one archive with tool, images, recordings and sample configs, for a dom0 without Rust'
 	@echo 'make miri     tests of vchan under Miri, where a nightly Rust has it: SEEDS=$(SEEDS)'
 	@echo 'make soak     the same for hours: ROUNDS=$(ROUNDS) lab rounds, PROPTEST_CASES=$(PROPTEST_CASES), FUZZ_SECONDS=$(FUZZ_SECONDS)'

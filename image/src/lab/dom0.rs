@@ -16,10 +16,11 @@ use super::libraries::{self, Search};
 use super::modules;
 
 /// Programs of Debian packages that replace busybox's of the same name.
-const PROGRAMS: [&str; 12] = [
+const PROGRAMS: [&str; 13] = [
     "bin/bash",
     "bin/ip",
     "sbin/bridge",
+    "sbin/ethtool",
     "sbin/tc",
     "usr/bin/flock",
     "usr/bin/timeout",

@@ -40,6 +40,14 @@ pub enum LabError {
         /// What was looked for.
         what: String,
     },
+    /// What a Linux guest is made of is not on this machine.
+    #[error("{what}: not on this machine; apt-get install --no-install-recommends {packages}")]
+    NotHere {
+        /// What was looked for.
+        what: String,
+        /// The Debian packages that have it.
+        packages: String,
+    },
     /// A file could not be read or written.
     #[error("{path}: {source}{}", hint(source))]
     File {

@@ -13,18 +13,21 @@ use crate::progress::Progress;
 use crate::workspace::Workspace;
 
 /// What the Linux guest runs: what is measured beside a unikernel, or meets one.
-const GUEST_PROGRAMS: [&str; 6] = [
+const GUEST_PROGRAMS: [&str; 9] = [
     "tcp-peer",
     "vcat",
     "conformance",
     "vchan-bench",
+    "tcp-bench",
+    "udp-bench",
+    "libxenvchan-bench",
     "grantflow",
     "filter",
 ];
 
 /// What cargo is told for programs of the workspace, and which they are. A stage is built as whoever uses it builds it: without
 /// vchan's checks.
-const OWN_PROGRAMS: [(&[&str], &[&str]); 2] = [
+const OWN_PROGRAMS: [(&[&str], &[&str]); 3] = [
     (
         &["--package=vchan-linux", "--features=conformance", "--bins"],
         &["vcat", "conformance"],
@@ -32,6 +35,10 @@ const OWN_PROGRAMS: [(&[&str], &[&str]); 2] = [
     (
         &["--package=sensor-aggregator", "--bin=filter"],
         &["filter"],
+    ),
+    (
+        &["--package=bench", "--bins"],
+        &["vchan-bench", "tcp-bench", "udp-bench"],
     ),
 ];
 
@@ -89,7 +96,7 @@ pub fn own_programs(
     workspace: &Workspace,
     progress: &Progress,
 ) -> Result<Vec<PathBuf>, LabError> {
-    progress.say("building vcat, the conformance checks and a stage as a program");
+    progress.say("building vcat, the conformance checks, a stage and what measures as programs");
     let mut programs = Vec::new();
     for (arguments, names) in OWN_PROGRAMS {
         build(arguments, workspace)?;

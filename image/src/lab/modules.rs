@@ -46,6 +46,36 @@ pub fn select(
     Ok(chosen)
 }
 
+/// The same from the text of a kernel's own `modules.dep`, whose files may be packed (`.ko.xz`); `built_in` is the text of its
+/// `modules.builtin`. The name of a module that is in neither is the error.
+pub fn select_listed<'a>(
+    list: &str,
+    built_in: &str,
+    needed: &[&'a str],
+) -> Result<BTreeMap<String, Vec<String>>, &'a str> {
+    let lines = || list.lines().filter_map(|line| line.split_once(':'));
+    let mut chosen = BTreeMap::new();
+    for wanted in needed {
+        let name = wanted.replace('-', "_");
+        let found = lines().find(|(path, _)| module_name(Path::new(path)).as_ref() == Some(&name));
+        let mut built = built_in.lines().map(Path::new).filter_map(module_name);
+        let Some((path, needs)) = found else {
+            if built.any(|built| built == name) {
+                continue;
+            }
+            return Err(wanted);
+        };
+        let needs: Vec<String> = needs.split_whitespace().map(str::to_owned).collect();
+        for path in &needs {
+            let line = lines().find(|(listed, _)| listed == path);
+            let deeper = line.map_or("", |(_, needs)| needs).split_whitespace();
+            chosen.insert(path.clone(), deeper.map(str::to_owned).collect());
+        }
+        chosen.insert(path.to_owned(), needs);
+    }
+    Ok(chosen)
+}
+
 /// The text of `modules.dep`.
 pub fn dependency_file(chosen: &BTreeMap<String, Vec<String>>) -> String {
     chosen
@@ -118,8 +148,15 @@ fn built_in(folder: &Path, name: &str) -> bool {
 }
 
 fn module_name(path: &Path) -> Option<String> {
-    let name = path.file_name()?.to_str()?.strip_suffix(".ko")?;
+    let name = unpacked(path.file_name()?.to_str()?).strip_suffix(".ko")?;
     Some(name.replace('-', "_"))
+}
+
+/// The name of a module's file without what says how it is packed.
+pub fn unpacked(name: &str) -> &str {
+    let ends = [".xz", ".zst", ".gz"];
+    let end = ends.iter().find(|end| name.ends_with(**end));
+    end.and_then(|end| name.strip_suffix(end)).unwrap_or(name)
 }
 
 fn walk(root: &Path, folder: &Path, files: &mut BTreeMap<String, String>) -> Result<(), LabError> {
@@ -175,6 +212,29 @@ mod tests {
             Some("xen_netback")
         );
         assert_eq!(module_name(Path::new("a/modules.dep")), None);
+    }
+
+    #[test]
+    fn a_kernel_s_own_list_says_what_its_modules_need() {
+        let list = "kernel/a/xen-netfront.ko.xz: kernel/b/bus.ko.xz kernel/c/front.ko.xz\n\
+                    kernel/b/bus.ko.xz: kernel/c/front.ko.xz\nkernel/c/front.ko.xz:\nkernel/d/other.ko.xz:\n";
+        let chosen = select_listed(
+            list,
+            "kernel/e/xen-evtchn.ko\n",
+            &["xen-netfront", "xen-evtchn"],
+        );
+        let chosen = chosen.unwrap();
+        assert_eq!(
+            chosen.keys().collect::<Vec<_>>(),
+            [
+                "kernel/a/xen-netfront.ko.xz",
+                "kernel/b/bus.ko.xz",
+                "kernel/c/front.ko.xz"
+            ]
+        );
+        assert_eq!(chosen["kernel/b/bus.ko.xz"], ["kernel/c/front.ko.xz"]);
+        assert_eq!(select_listed(list, "", &["xen-evtchn"]), Err("xen-evtchn"));
+        assert_eq!(unpacked("a/b.ko.zst"), "a/b.ko");
     }
 
     #[test]

@@ -197,8 +197,8 @@ bench_figure() { bench_line "$1" | sed -nE "s/.*\"$2\":([0-9]+).*/\1/p"; }
 # median NUMBER...
 median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
 
-# linux_guest NAME [ADDRESS PROGRAM]: boots the Linux guest on the bridge, which runs the program and powers off; without a program
-# it has no network and takes orders. CPUS says where it may run.
+# linux_guest NAME [ADDRESS [PROGRAM]]: boots the Linux guest, with an address on the bridge; it runs the program and powers off,
+# and without one takes orders.
 linux_guest() {
   need linux-guest/vmlinuz
   local file=$CONFIGS/$1.cfg
@@ -208,7 +208,7 @@ linux_guest() {
     echo "kernel = \"$JOB/linux-guest/vmlinuz\""
     echo "ramdisk = \"$JOB/linux-guest/initramfs\""
     echo "memory = ${GUEST_MEMORY:-192}"
-    echo "extra = 'console=hvc0 quiet mitigations=off${2:+ address=$2 program=\"$(echo $3)\"}'"
+    echo "extra = 'console=hvc0 quiet mitigations=off${2:+ address=$2}${3:+ program=\"$(echo $3)\"}'"
     [ -z "${2:-}" ] || echo "vif = ['bridge=${BRIDGE:-xenbr0}']"
     echo 'on_poweroff = "preserve"'
     echo 'on_crash = "preserve"'

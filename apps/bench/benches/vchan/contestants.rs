@@ -2,6 +2,7 @@
 
 use std::hint::{black_box, spin_loop};
 use std::thread;
+use std::time::Instant;
 
 use vchan_linux::local::{Folder, Meeting};
 use vchan_linux::{ConnectOptions, Endpoint, Layout, Policy, block_on};
@@ -16,10 +17,47 @@ pub struct Sample {
     pub nanos: f64,
     /// Events that both ends sent, per 1,000 messages.
     pub events: f64,
+    /// Of round trips, the nanoseconds that half of them stayed below.
+    pub half: Option<f64>,
+}
+
+/// How long each of the round trips of one run took.
+struct Laps {
+    last: Instant,
+    nanos: Vec<u64>,
+}
+
+impl Laps {
+    fn of(count: usize) -> Self {
+        Self {
+            last: Instant::now(),
+            nanos: Vec::with_capacity(count),
+        }
+    }
+
+    fn begin(&mut self) {
+        self.last = Instant::now();
+    }
+
+    /// One is done, the next begins.
+    fn lap(&mut self) {
+        let now = Instant::now();
+        let took = (now - self.last).as_nanos();
+        self.nanos.push(took as u64);
+        self.last = now;
+    }
+
+    fn half(mut self) -> Option<f64> {
+        self.nanos.sort_unstable();
+        let middle = self.nanos.len().checked_sub(1)? / 2;
+        self.nanos.get(middle).map(|nanos| *nanos as f64)
+    }
 }
 
 pub struct Contestant {
     pub name: &'static str,
+    /// For programs.
+    pub id: &'static str,
     /// Carries so many messages; `None` for a load that it does not carry.
     pub run: fn(Load, usize) -> Option<Sample>,
 }
@@ -27,34 +65,42 @@ pub struct Contestant {
 pub const CONTESTANTS: [Contestant; 8] = [
     Contestant {
         name: "vchan, polling",
+        id: "vchan-polling",
         run: |load, count| polling(load, count, Policy::Eager),
     },
     Contestant {
         name: "vchan, polling, batched",
+        id: "vchan-polling-batched",
         run: |load, count| polling(load, count, Policy::Batched),
     },
     Contestant {
         name: "vchan, blocking, batched",
+        id: "vchan-stream",
         run: blocking,
     },
     Contestant {
         name: "vchan, send and recv, batched",
+        id: "vchan-packet",
         run: messages,
     },
     Contestant {
         name: "vchan, reserve and peek, batched",
+        id: "vchan-zerocopy",
         run: in_place,
     },
     Contestant {
         name: "libxenvchan, polling",
+        id: "libxenvchan-polling",
         run: |load, count| libxenvchan::run(load, count, "poll"),
     },
     Contestant {
         name: "libxenvchan, blocking",
+        id: "libxenvchan",
         run: |load, count| libxenvchan::run(load, count, "block"),
     },
     Contestant {
         name: "memcpy in, memcpy out",
+        id: "memcpy",
         run: copies,
     },
 ];
@@ -110,6 +156,7 @@ fn vchan(
     Sample {
         nanos: time.as_nanos() as f64 / count as f64,
         events: events as f64 * 1000.0 / count as f64,
+        half: None,
     }
 }
 
@@ -151,26 +198,35 @@ fn polling(load: Load, count: usize, policy: Policy) -> Option<Sample> {
                 }
             },
         ),
-        Load::RoundTrip(size) => vchan(
-            policy,
-            count,
-            |end| {
-                let mut message = vec![7; size];
-                for _ in 0..count {
-                    poll_write(end, &message);
-                    end.writer().publish().unwrap();
-                    poll_read(end, &mut message);
-                }
-            },
-            |end| {
-                let mut message = vec![0; size];
-                for _ in 0..count {
-                    poll_read(end, &mut message);
-                    poll_write(end, &message);
-                    end.writer().publish().unwrap();
-                }
-            },
-        ),
+        Load::RoundTrip(size) => {
+            let mut laps = Laps::of(count);
+            let sample = vchan(
+                policy,
+                count,
+                |end| {
+                    let mut message = vec![7; size];
+                    laps.begin();
+                    for _ in 0..count {
+                        poll_write(end, &message);
+                        end.writer().publish().unwrap();
+                        poll_read(end, &mut message);
+                        laps.lap();
+                    }
+                },
+                |end| {
+                    let mut message = vec![0; size];
+                    for _ in 0..count {
+                        poll_read(end, &mut message);
+                        poll_write(end, &message);
+                        end.writer().publish().unwrap();
+                    }
+                },
+            );
+            Sample {
+                half: laps.half(),
+                ..sample
+            }
+        }
     })
 }
 
@@ -193,13 +249,16 @@ fn blocking(load: Load, count: usize) -> Option<Sample> {
         Load::Stream(size) => (size, false),
         Load::RoundTrip(size) => (size, true),
     };
-    let sender = async |end: &mut End| {
+    let mut laps = Laps::of(count);
+    let mut sender = async |end: &mut End| {
         let mut message = vec![7; size];
+        laps.begin();
         for _ in 0..count {
             write_all(end, &message).await;
             if answered {
                 end.writer().publish().unwrap();
                 read_exactly(end, &mut message).await;
+                laps.lap();
             }
         }
         end.writer().publish().unwrap();
@@ -214,12 +273,16 @@ fn blocking(load: Load, count: usize) -> Option<Sample> {
             }
         }
     };
-    Some(vchan(
+    let sample = vchan(
         Policy::Batched,
         count,
         |end| block_on(sender(end)),
         |end| block_on(receiver(end)),
-    ))
+    );
+    Some(Sample {
+        half: laps.half(),
+        ..sample
+    })
 }
 
 fn messages(load: Load, count: usize) -> Option<Sample> {
@@ -237,16 +300,19 @@ fn messages(load: Load, count: usize) -> Option<Sample> {
             spin_loop();
         }
     };
-    Some(vchan(
+    let mut laps = Laps::of(count);
+    let sample = vchan(
         Policy::Batched,
         count,
         |end| {
             let mut message = vec![7; size];
+            laps.begin();
             for _ in 0..count {
                 send(end, &message);
                 if answered {
                     end.writer().publish().unwrap();
                     receive(end, &mut message);
+                    laps.lap();
                 }
             }
             end.writer().publish().unwrap();
@@ -262,7 +328,11 @@ fn messages(load: Load, count: usize) -> Option<Sample> {
                 }
             }
         },
-    ))
+    );
+    Some(Sample {
+        half: laps.half(),
+        ..sample
+    })
 }
 
 /// The message is made in the ring and looked at there: one copy instead of two.
@@ -310,5 +380,6 @@ fn copies(load: Load, count: usize) -> Option<Sample> {
     Some(Sample {
         nanos: time.as_nanos() as f64 / count as f64,
         events: 0.0,
+        half: None,
     })
 }

@@ -1,7 +1,8 @@
 // One end of a measurement of unmodified libxenvchan; the other end is this program in the other role.
 //   libxenvchan server|client poll|block stream|echo SIZE COUNT CPU
 // The client sends COUNT messages of SIZE bytes, and waits for one byte back once all are read, or for each as a whole. It
-// prints how many nanoseconds that took; both print how many events they sent.
+// prints how many nanoseconds that took; both print how many events they sent, and last the nanoseconds that half of the round
+// trips stayed below.
 #define _GNU_SOURCE
 #include <libxenvchan.h>
 #include <sched.h>
@@ -45,6 +46,12 @@ static long nanoseconds(void)
 	return now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+static int by_length(const void *a, const void *b)
+{
+	long left = *(const long *)a, right = *(const long *)b;
+	return (left > right) - (left < right);
+}
+
 int main(int words, char **word)
 {
 	if (words != 7)
@@ -64,7 +71,8 @@ int main(int words, char **word)
 		if (!channel)
 			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 	}
-	if (!channel)
+	long *laps = calloc(number + 1, sizeof *laps);
+	if (!channel || !laps)
 		return 3;
 	while (libxenvchan_is_open(channel) == 2)
 		libxenvchan_wait(channel);
@@ -78,7 +86,7 @@ int main(int words, char **word)
 		give(1);
 	}
 	events = 0;
-	long start = nanoseconds();
+	long start = nanoseconds(), lap = start;
 	for (long i = 0; i < number; i++) {
 		if (server)
 			take(size);
@@ -86,14 +94,20 @@ int main(int words, char **word)
 			give(size);
 		if (echo && server)
 			give(size);
-		else if (echo)
+		else if (echo) {
 			take(size);
+			long end = nanoseconds();
+			laps[i] = end - lap;
+			lap = end;
+		}
 	}
 	if (!echo && server)
 		give(1);
 	else if (!echo)
 		take(1);
-	printf("%ld %ld\n", server ? 0 : nanoseconds() - start, events);
+	long took = nanoseconds() - start;
+	qsort(laps, number, sizeof *laps, by_length);
+	printf("%ld %ld %ld\n", server ? 0 : took, events, laps[(number - 1) / 2]);
 	// Its reader may lose what stands in the ring at a close, so the server, which has the last word, closes second.
 	while (server && libxenvchan_is_open(channel))
 		sched_yield();

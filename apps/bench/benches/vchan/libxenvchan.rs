@@ -37,12 +37,13 @@ pub fn run(load: Load, count: usize, calls: &str) -> Option<Sample> {
         assert!(output.status.success(), "libxenvchan: {}", output.status);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut numbers = text.split_whitespace().map(|number| number.parse::<f64>());
-        [(); 2].map(|()| numbers.next().and_then(Result::ok).expect("two numbers"))
+        [(); 3].map(|()| numbers.next().and_then(Result::ok).expect("three numbers"))
     });
-    let [[nanos, sent], [_, answered]] = ended;
+    let [[nanos, sent, half], [_, answered, _]] = ended;
     Some(Sample {
         nanos: nanos / count as f64,
         events: (sent + answered) * 1000.0 / count as f64,
+        half: matches!(load, Load::RoundTrip(_)).then_some(half),
     })
 }
 

@@ -1,21 +1,48 @@
 //! vchan between two threads, each on a CPU of its own, beside unmodified libxenvchan and `memcpy` between the same two.
 //!
 //! Each round runs every cell of the table once, so that what else the machine does falls on all of them alike; a cell
-//! shows the median of the rounds and, in brackets, the best and the quartiles. `ROUNDS` and `CPUS=0,1` may be set.
+//! shows the median of the rounds and, in brackets, the best and the quartiles. [`HELP`] says what may be set.
 
 mod contestants;
 mod copies;
 mod libxenvchan;
+mod lines;
 
 use std::env;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use contestants::{CONTESTANTS, Sample};
+
+const HELP: &str = "\
+vchan between two threads of this machine, each on a CPU of its own, beside unmodified libxenvchan
+and memcpy between the same two
+
+Usage: cargo bench -p bench --bench vchan [-- --json]
+
+Without an option it prints a table: nanoseconds a message, medians of all rounds. With --json it
+prints every figure of every round as it comes, an object a line, and the machine on standard error:
+
+  {\"contestant\":\"vchan-packet\",\"measure\":\"throughput\",\"size\":64,\"round\":1,\"value\":1.5e9,\"unit\":\"bytes/s\"}
+
+  contestant  vchan-polling, vchan-polling-batched: try_write and try_read;
+              vchan-stream: write and read, which sleep; vchan-packet: try_send and try_recv;
+              vchan-zerocopy: try_reserve and try_peek; libxenvchan-polling, libxenvchan: its
+              calls that sleep; memcpy: in and out again, what any channel can reach
+  measure     throughput, in bytes/s, of messages of size bytes one way, and events, what both ends
+              sent for 1000 of them; rtt-mean, in ns, of a round's round trips, rtt-p50, what half
+              of them stayed below, and rtt-events, for 1000 of them
+
+  ROUNDS=21   how many rounds
+  CPUS=0,1    which two CPUs
+
+libxenvchan is left out, and said to be, where its archive (libxen-dev) or gcc is not installed.
+";
 
 /// What a contestant is asked to carry.
 #[derive(Clone, Copy)]
@@ -114,7 +141,7 @@ fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     [1, 2, 3].map(|quarter| values[(values.len() - 1) * quarter / 4])
 }
 
-fn describe() {
+fn describe() -> String {
     let line = |path: &str, name: &str| {
         let text = fs::read_to_string(path).unwrap_or_default();
         let found = text.lines().find(|line| line.starts_with(name));
@@ -123,19 +150,39 @@ fn describe() {
             .map_or(String::from("?"), |(_, value)| value.to_string())
     };
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    println!(
+    format!(
         "CPUs {:?} of {} ({}), load {}; rings of 64 KiB",
         cpus(),
         thread::available_parallelism().map_or(1, usize::from),
         line("/proc/cpuinfo", "model name"),
         load.split(' ').next().unwrap_or("?"),
-    );
+    )
 }
 
-fn main() {
+fn main() -> ExitCode {
+    let mut json = false;
+    for word in env::args().skip(1) {
+        match word.as_str() {
+            "--json" => json = true,
+            "-h" | "--help" => {
+                print!("{HELP}");
+                return ExitCode::SUCCESS;
+            }
+            // Cargo's own.
+            "--bench" => {}
+            other => {
+                eprintln!("error: {}: no option; see --help", other.escape_debug());
+                return ExitCode::from(2);
+            }
+        }
+    }
     let rounds: usize =
         env::var("ROUNDS").map_or(21, |rounds| rounds.parse().expect("ROUNDS is a number"));
-    describe();
+    if json {
+        eprintln!("{}", describe());
+    } else {
+        println!("{}", describe());
+    }
     fs::DirBuilder::new()
         .mode(0o700)
         .create(folder())
@@ -143,14 +190,27 @@ fn main() {
     let mut samples: Vec<Vec<Vec<Sample>>> = Load::ALL
         .map(|_| CONTESTANTS.map(|_| Vec::new()).into())
         .into();
-    for _ in 0..rounds {
+    for round in 1..=rounds {
         for (load, row) in Load::ALL.into_iter().zip(&mut samples) {
             for (contestant, cell) in CONTESTANTS.iter().zip(row) {
-                cell.extend((contestant.run)(load, load.count()));
+                let sample = (contestant.run)(load, load.count());
+                for line in sample.iter().flat_map(|sample| lines::of(load, sample)) {
+                    if json {
+                        println!("{}", line.text(contestant.id, round));
+                    }
+                }
+                cell.extend(sample);
             }
         }
     }
     fs::remove_dir_all(folder()).expect("our own folder");
+    if !json {
+        table(rounds, samples);
+    }
+    ExitCode::SUCCESS
+}
+
+fn table(rounds: usize, samples: Vec<Vec<Vec<Sample>>>) {
     println!(
         "nanoseconds a message, median of {rounds} rounds (best; quartiles); events sent by both ends per 1,000 messages"
     );

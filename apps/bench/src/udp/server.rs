@@ -31,7 +31,7 @@ pub fn measure(task: &Task, socket: &UdpSocket) -> Result<Measured, String> {
         task,
         socket,
         content: Content::default(),
-        arrivals: Arrivals::new(task.load.warm_up, task.load.count)?,
+        arrivals: Arrivals::new(task.load.warm_up, task.load.count),
         span: None,
         received: 0,
         sent: 0,
