@@ -183,3 +183,36 @@ fn ends_that_were_told_different_things_say_so() {
         });
     }
 }
+
+#[test]
+fn what_comes_back_too_late_is_not_taken_for_what_was_sent_again() {
+    let far = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = far.local_addr().unwrap().port();
+    let client = task(&format!(
+        "mode=echo size=64 count=1 role=client addr=127.0.0.1:{port}"
+    ));
+    thread::scope(|scope| {
+        let client = scope.spawn(|| over(&client, &socket(&client).unwrap()));
+        let mut buffer = [0; 64];
+        let mut late = None;
+        loop {
+            let (came, from) = far.recv_from(&mut buffer).unwrap();
+            let header = Header::parse(&buffer[..came]).unwrap();
+            let answer = match (header.kind, header.attempt) {
+                (Kind::Question | Kind::Farewell, _) => header.answer(0).to_vec(),
+                // The first one is held up until the second is there, which is lost.
+                (_, 0) => {
+                    late = Some(buffer[..came].to_vec());
+                    continue;
+                }
+                (_, 1) => late.take().unwrap(),
+                (_, _) => buffer[..came].to_vec(),
+            };
+            far.send_to(&answer, from).unwrap();
+            if header.kind == Kind::Farewell {
+                break;
+            }
+        }
+        told(&client.join().unwrap(), "\"arrived\":1,\"lost\":2,");
+    });
+}

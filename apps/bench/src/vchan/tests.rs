@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
 use std::thread;
+use std::time::Instant;
 
 use vchan_linux::local::{Folder, Meeting};
 use vchan_linux::{ConnectOptions, Endpoint, OfferOptions, Policy, block_on};
@@ -366,4 +367,34 @@ fn an_end_that_does_nothing_is_not_waited_for() {
     let error = outcome.unwrap_err();
     assert!(error.starts_with("nothing has moved"), "{error}");
     assert!(error.ends_with("100 received"), "{error}");
+}
+
+#[test]
+fn nothing_is_measured_before_the_warm_up_is_read() {
+    let client = task("role=client size=100 count=7 warm-up=3");
+    let (early, outcome) = over_a_channel(
+        task("").layout.into(),
+        async |mut end| {
+            end.reader().peek(300).await.unwrap();
+            // All of it has room in the ring.
+            let soon = Instant::now() + Duration::from_millis(50);
+            let early = vchan_linux::first(
+                async {
+                    end.reader().peek(301).await.unwrap();
+                    true
+                },
+                async {
+                    vchan_linux::sleep_until(soon).await;
+                    false
+                },
+            );
+            let early = early.await;
+            end.reader().recv(&mut [0; 1000][..300]).await.unwrap();
+            end.reader().recv(&mut [0; 700]).await.unwrap();
+            early
+        },
+        async |end| watched(&client, end, Duration::from_secs(60)).await,
+    );
+    assert!(outcome.is_ok(), "{outcome:?}");
+    assert!(!early, "the clock started with the ring half full");
 }
