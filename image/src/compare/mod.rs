@@ -10,12 +10,14 @@
 //! | [`schema`] | the document's JSON Schema |
 //! | [`read`] | a file that says it is such a document |
 //! | [`against`] | two documents: what became better or worse |
+//! | [`report`] | pages, charts and tables of one |
 
 pub mod against;
 pub mod catalogue;
 pub mod figures;
 pub mod goals;
 pub mod read;
+pub mod report;
 pub mod results;
 pub mod schema;
 pub mod stats;
