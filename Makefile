@@ -11,7 +11,9 @@ SEEDS ?= 8
 # Unpacked, since the package would start a server.
 PROMETHEUS = target/prometheus
 
-.PHONY: help images demo lab test bench dist miri soak clean tools
+CHROMIUM = target/chromium
+
+.PHONY: help images demo lab test bench dist miri soak clean tools chromium
 
 help:
 	@echo 'make demo     recorded sensor data through four unikernels on a real Xen to a broker, every result checked'
@@ -34,7 +36,7 @@ demo: images
 lab: images
 	$(GRANTFLOW) lab shell
 
-test: tools
+test: tools chromium
 	$(CARGO) test --workspace
 	$(GRANTFLOW) images
 	for file in image/pipelines/*.toml; do $(GRANTFLOW) check $$file || exit 1; done
@@ -89,3 +91,12 @@ tools:
 	  { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } >/dev/null 2>&1 && \
 	  dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb; } || echo 'no prometheus: tests with it will be SKIPPED'
 
+# What it takes beside it and is not installed is unpacked with it.
+chromium:
+	@{ command -v chromium-headless-shell || command -v chromium || [ -d $(CHROMIUM) ]; } >/dev/null || { \
+	  echo 'missing: Chromium; unpacking it into $(CHROMIUM)'; rm -rf $(CHROMIUM).part; mkdir -p $(CHROMIUM).part; \
+	  list() { apt-get install --simulate --no-install-recommends chromium-headless-shell | awk '/^Inst/ { print $$2 }'; }; \
+	  fetch() { names=$$(list) && [ -n "$$names" ] && apt-get download $$names; }; \
+	  (cd $(CHROMIUM).part && { fetch || { apt-get update && fetch; }; } >/dev/null 2>&1 && \
+	    for file in *.deb; do dpkg-deb -x $$file . || exit 1; done && rm *.deb) && mv $(CHROMIUM).part $(CHROMIUM); } || \
+	  echo 'no Chromium: tests of reports in it will be SKIPPED'
