@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use grantflow::failure::Failure;
-use grantflow::{compile, compose, demo, dist, feed, lab, new, output, watch};
+use grantflow::{compare, compile, compose, demo, dist, feed, lab, new, output, watch};
 use signal_hook::consts::SIGPIPE;
 
 /// Builds, boots and checks pipelines of small Xen PV unikernels that exchange data over vchan.
@@ -111,6 +111,12 @@ enum Command {
     /// vchan-socket-proxy. Every window is recomputed from the recordings; the last line is `verified N of N windows`, or
     /// the run fails. `grantflow images` builds what it boots.
     Demo(demo::Args),
+    /// Compare unikernels with Linux guests that do the same work
+    ///
+    /// The same application code in unikernels and in Linux guests on the same Xen: vchan, Debian's libxenvchan, TCP of the
+    /// unikernel and of Linux, UDP. Contestants take turns, each figure is taken in several rounds, and the report shows medians
+    /// with their spread, what failed, and how everything was set up. Ctrl-C ends it early; what was measured is reported.
+    Compare(compare::command::Args),
     /// Print a completion script: `grantflow completions bash > /etc/bash_completion.d/grantflow`
     Completions {
         /// For which shell
@@ -164,6 +170,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Schema(args) => compose::schema::run(args),
         Command::Lab(command) => lab::command::execute(command, cli.json),
         Command::Demo(args) => demo::run(args, cli.json),
+        Command::Compare(args) => compare::command::run(args, cli.json),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "grantflow", &mut script);

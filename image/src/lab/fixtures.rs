@@ -49,21 +49,28 @@ pub fn scenario_folder(workspace: &Workspace) -> PathBuf {
 
 /// Adds the built images at `images/`; returns their names.
 pub fn images(job: &mut Job, workspace: &Workspace) -> Result<Vec<String>, LabError> {
-    let folder = workspace.images();
     let mut names = Vec::new();
-    for path in files(&folder, "elf") {
-        let name = stem(&path);
+    for (name, path) in images_in(&workspace.images())? {
         job.file(&format!("images/{name}.elf"), &path)?;
         names.push(name);
     }
-    if names.is_empty() {
+    Ok(names)
+}
+
+/// The images in a folder, by name; none at all is an error.
+pub fn images_in(folder: &Path) -> Result<Vec<(String, PathBuf)>, LabError> {
+    let images: Vec<(String, PathBuf)> = files(folder, "elf")
+        .into_iter()
+        .map(|path| (stem(&path), path))
+        .collect();
+    if images.is_empty() {
         let message = format!(
             "there are no images in {}: run `grantflow images` first",
             folder.display()
         );
         return Err(LabError::Job(message));
     }
-    Ok(names)
+    Ok(images)
 }
 
 /// Adds the recorded data at `data/`.
@@ -149,32 +156,58 @@ pub fn c_programs(
         return Ok(Vec::new());
     }
     let tree = Parts::ensure(progress)?.tree();
-    let libraries = tree.join("usr/lib/x86_64-linux-gnu");
     let mut programs = Vec::new();
     for source in sources {
-        let text = fs::read_to_string(&source).map_err(LabError::file(&source))?;
         let program = into.join(stem(&source));
-        let output = Command::new("gcc")
-            .args(["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-o"])
-            .args([program.as_os_str(), source.as_os_str()])
-            .arg("-isystem")
-            .arg(tree.join("usr/include"))
-            .arg("-L")
-            .arg(&libraries)
-            .arg(format!("-Wl,-rpath-link,{}", libraries.display()))
-            .args(linked(&text).map(|name| format!("-l{name}")))
-            .output()
-            .map_err(LabError::file("gcc"))?;
-        if !output.status.success() {
-            let said = first_lines(&output.stderr);
-            return Err(LabError::Command {
-                command: format!("gcc {}", source.display()),
-                said,
-                hint: "",
-            });
-        }
+        c_program(&source, &program, &tree)?;
         job.program(&format!("bin/{}", stem(&source)), &program)?;
         programs.push(program);
+    }
+    Ok(programs)
+}
+
+/// Compiles one of them, against the headers and libraries in the lab's `tree`.
+fn c_program(source: &Path, program: &Path, tree: &Path) -> Result<(), LabError> {
+    let libraries = tree.join("usr/lib/x86_64-linux-gnu");
+    let text = fs::read_to_string(source).map_err(LabError::file(source))?;
+    let output = Command::new("gcc")
+        .args(["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-o"])
+        .args([program, source])
+        .arg("-isystem")
+        .arg(tree.join("usr/include"))
+        .arg("-L")
+        .arg(&libraries)
+        .arg(format!("-Wl,-rpath-link,{}", libraries.display()))
+        .args(linked(&text).map(|name| format!("-l{name}")))
+        .output()
+        .map_err(LabError::file("gcc"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(LabError::Command {
+        command: format!("gcc {}", source.display()),
+        said: first_lines(&output.stderr),
+        hint: "",
+    })
+}
+
+/// Builds what Linux guests are measured with: the workspace's bench programs, and the same on Debian's libxenvchan, which goes
+/// into the folder `into`. What cannot be built is left out, which is said aloud; its contestant fails then, and says why.
+pub fn bench_programs(
+    workspace: &Workspace,
+    into: &Path,
+    progress: &Progress,
+) -> Result<Vec<PathBuf>, LabError> {
+    progress.say("building the bench programs for Linux guests");
+    let mut programs = Vec::new();
+    let source = scenario_folder(workspace).join("vchan-bench.c");
+    let program = into.join("libxenvchan-bench");
+    let tree = Parts::ensure(progress)?.tree();
+    match c_program(&source, &program, &tree) {
+        Ok(()) => programs.push(program),
+        Err(error) => progress.say(format_args!(
+            "no libxenvchan-bench: {error} (apt-get install gcc libc6-dev)"
+        )),
     }
     Ok(programs)
 }

@@ -49,6 +49,8 @@ pub struct XlConfig {
     pub ramdisk: Option<PathBuf>,
     /// The bridge that its network interface joins, where it has one.
     pub bridge: Option<String>,
+    /// The CPUs it may run on, where that is not left to Xen: `1`, `2-3`.
+    pub cpus: Option<String>,
     /// What happens when the domain powers off.
     pub on_poweroff: Action,
     /// What happens when the domain crashes.
@@ -103,6 +105,7 @@ impl XlConfig {
             extra: String::new(),
             ramdisk: None,
             bridge: None,
+            cpus: None,
             on_poweroff: Action::Destroy,
             on_crash: Action::Preserve,
         }
@@ -142,6 +145,9 @@ impl XlConfig {
                 return Err(ConfigError::Bridge(bridge.clone()));
             }
             let _ = writeln!(text, "vif = [\"bridge={bridge}\"]");
+        }
+        if let Some(cpus) = &self.cpus {
+            line(&mut text, "cpus", cpus)?;
         }
         line(&mut text, "on_poweroff", self.on_poweroff.word())?;
         line(&mut text, "on_crash", self.on_crash.word())?;
@@ -259,10 +265,21 @@ on_crash = "preserve"
             ..sensor()
         };
         let text = on("xenbr0").render().unwrap_or_default();
+        assert!(!text.contains("cpus"), "left to Xen: {text}");
         assert!(text.contains("vif = [\"bridge=xenbr0\"]\n"), "{text}");
         for name in ["", "a,script=x", "a\"]", "sixteen-letters-"] {
             assert_eq!(on(name).render(), Err(ConfigError::Bridge(name.to_owned())));
         }
+    }
+
+    #[test]
+    fn a_domain_keeps_to_its_cpus() {
+        let pinned = XlConfig {
+            cpus: Some("2-3".into()),
+            ..sensor()
+        };
+        let text = pinned.render().unwrap_or_default();
+        assert!(text.contains("vcpus = 1\n") && text.contains("cpus = \"2-3\"\n"), "{text}");
     }
 
     #[test]

@@ -52,6 +52,24 @@ pub trait Tools {
     }
 }
 
+impl<T: Tools + ?Sized> Tools for &T {
+    fn run(&self, program: &'static str, arguments: &[&str]) -> Result<Vec<u8>, ToolError> {
+        (**self).run(program, arguments)
+    }
+
+    fn xenstore(&self) -> Result<Option<&Direct>, ToolError> {
+        (**self).xenstore()
+    }
+
+    fn domains(&self) -> Result<Option<Vec<DomainInfo>>, ToolError> {
+        (**self).domains()
+    }
+
+    fn host(&self) -> Result<Option<HostInfo>, ToolError> {
+        (**self).host()
+    }
+}
+
 /// Why a program did not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {

@@ -1,0 +1,266 @@
+//! The command `grantflow compare`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::gather::Gatherer;
+use super::load::{self, HostLoad};
+use super::on_xen::{self, Kit, Site, Trouble, machine};
+use super::plan::{self, QUICK_ROUNDS, ROUNDS, Step};
+use super::results::{Event, Results, Scope};
+use super::{catalogue, goals, in_lab, told};
+use crate::failure::Failure;
+use crate::images;
+use crate::lab::signals;
+use crate::output;
+use crate::progress::Progress;
+use crate::xl::SystemTools;
+
+/// How long one call of `xl` may take; building a Linux guest takes seconds under emulation.
+const CALL_PATIENCE: Duration = Duration::from_secs(120);
+
+/// Where it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Target {
+    /// In the lab: Xen and dom0 under QEMU, booted for this run
+    Lab,
+    /// Here: this is a Xen dom0
+    Xen,
+}
+
+/// What `grantflow compare` is told.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Where to run [default: xen in a dom0, elsewhere lab]
+    #[arg(long, value_enum)]
+    pub target: Option<Target>,
+    /// Only what the goals need, in three rounds: under ten minutes
+    #[arg(long)]
+    pub quick: bool,
+    /// Only these contestants, measures or goals; --list says what there is
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// How often each figure is taken [default: 5, with --quick 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub rounds: Option<u32>,
+    /// Folder of the report
+    #[arg(long, value_name = "DIR", default_value = "target/compare")]
+    pub out: PathBuf,
+    /// Folder of the images [default: images beside this program, or where `grantflow images` puts them]
+    #[arg(long, value_name = "DIR")]
+    pub images: Option<PathBuf>,
+    /// In a dom0, the folder of the Linux guest: vmlinuz and initramfs [default: linux-guest beside this program]
+    #[arg(long, value_name = "DIR")]
+    pub linux_guest: Option<PathBuf>,
+    /// Say who is compared, by what, and what is to be reached, and measure nothing
+    #[arg(long)]
+    pub list: bool,
+    /// Tell each figure as a line of JSON on standard output, and write no report: for the lab's dom0
+    #[arg(long, hide = true)]
+    pub events: bool,
+}
+
+impl Args {
+    fn scope(&self) -> Scope {
+        let rounds = if self.quick { QUICK_ROUNDS } else { ROUNDS };
+        Scope {
+            quick: self.quick,
+            only: self.only.clone(),
+            rounds: self.rounds.unwrap_or(rounds),
+        }
+    }
+
+    fn target(&self) -> Target {
+        self.target.unwrap_or(match in_dom0() {
+            true => Target::Xen,
+            false => Target::Lab,
+        })
+    }
+}
+
+/// Whether this is a Xen dom0.
+fn in_dom0() -> bool {
+    let says = std::fs::read_to_string("/proc/xen/capabilities").unwrap_or_default();
+    says.contains("control_d")
+}
+
+/// Compares; `json` asks for the document of results on standard output.
+pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
+    if args.list {
+        return list(json);
+    }
+    let scope = args.scope();
+    let steps = plan::steps(&scope).map_err(Failure::input)?;
+    if steps.is_empty() {
+        let said = "--only: nothing is measured of those together; `grantflow compare --list` says what there is";
+        return Err(Failure::input(said));
+    }
+    let images = images::folder(args.images.as_deref());
+    if args.events {
+        return on_xen(args, &scope, &steps, images, &mut |event| {
+            // A reader that has gone is noted, and stops the run.
+            let line = serde_json::to_string(&event).unwrap_or_default();
+            let _ = output::line(line);
+        });
+    }
+    let images = images.canonicalize().map_err(|error| {
+        Failure::input(format!(
+            "cannot read the images in {}: {error}; `grantflow images` builds them",
+            images.display()
+        ))
+    })?;
+    let results = gathered(args, scope, &steps, images)?;
+    finish(&results, &args.out, json)
+}
+
+/// Runs it where it shall run, and gathers what it tells.
+fn gathered(
+    args: &Args,
+    scope: Scope,
+    steps: &[Step],
+    images: PathBuf,
+) -> Result<Results, Failure> {
+    let progress = Progress::new();
+    let emulator = match args.target() {
+        Target::Lab => in_lab::emulator(),
+        Target::Xen => None,
+    };
+    let title = match &emulator {
+        Some(emulator) => format!("Unikernels and Linux guests on one Xen, emulated by {emulator}"),
+        None => "Unikernels and Linux guests on one Xen".to_owned(),
+    };
+    let tool = concat!("grantflow ", env!("CARGO_PKG_VERSION"));
+    let started = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let mut gatherer = Gatherer::new(scope.clone(), &title, tool, &started);
+    let load = HostLoad::begin();
+    let mut machine = None;
+    let mut listener = |event: Event| {
+        if let Some(line) = told::line(&event, scope.rounds) {
+            progress.say(line);
+        }
+        match event {
+            Event::Machine(seen) => {
+                machine = Some(seen.clone());
+                gatherer.take(Event::Machine(seen));
+            }
+            other => gatherer.take(other),
+        }
+    };
+    let ended = match args.target() {
+        Target::Lab => in_lab::run(&scope, &images, steps.len(), &progress, &mut listener),
+        Target::Xen => on_xen(args, &scope, steps, images, &mut listener),
+    };
+    let mut machine = machine.unwrap_or_default();
+    machine.emulator = emulator;
+    if args.target() == Target::Lab {
+        // In a dom0, the kernel sees no more than dom0's own share.
+        machine.load = load.end();
+        if let Some(warning) = machine.load.as_ref().and_then(load::warning) {
+            progress.say(format_args!("warning: {warning}"));
+            gatherer.take(Event::Warning(warning));
+        }
+    }
+    gatherer.take(Event::Machine(machine));
+    let cut_short = match ended {
+        Ok(()) => None,
+        // Nothing came of it at all: there is no report to write.
+        Err(failure) if gatherer.is_empty() => return Err(failure),
+        Err(failure) => Some(failure.to_string()),
+    };
+    Ok(gatherer.finish(progress.elapsed().as_secs_f64(), cut_short))
+}
+
+/// Runs it in this dom0.
+fn on_xen(
+    args: &Args,
+    scope: &Scope,
+    steps: &[Step],
+    images: PathBuf,
+    listener: &mut dyn FnMut(Event),
+) -> Result<(), Failure> {
+    let stop = signals::watch()?;
+    let tools = SystemTools::new(Arc::clone(&stop), CALL_PATIENCE);
+    let cleanup = tools.for_cleanup();
+    let seen = machine::look(&tools).map_err(Failure::failed)?;
+    let kit = Kit {
+        images,
+        linux: linux_guest(args.linux_guest.as_deref()),
+        cpus: seen.cpus,
+    };
+    listener(Event::Machine(seen));
+    let mut site = Site::new((&tools, &cleanup), &stop, kit, listener)?;
+    match on_xen::run(steps, scope.quick, &mut site) {
+        Ok(()) => Ok(()),
+        Err(Trouble::Stopped) => Err(Failure::failed("stopped by a signal")),
+        Err(failed) => Err(Failure::failed(failed)),
+    }
+}
+
+/// The folder that was named, or the one beside this program.
+fn linux_guest(named: Option<&Path>) -> PathBuf {
+    let beside = || Some(std::env::current_exe().ok()?.parent()?.join("linux-guest"));
+    match named {
+        Some(named) => named.to_owned(),
+        None => beside().unwrap_or_else(|| "linux-guest".into()),
+    }
+}
+
+/// Writes the report, says where, and how it ended.
+fn finish(results: &Results, out: &Path, json: bool) -> Result<(), Failure> {
+    std::fs::create_dir_all(out)?;
+    let path = out.join("results.json");
+    std::fs::write(&path, serde_json::to_vec_pretty(results)?)?;
+    if json {
+        output::line(serde_json::to_string_pretty(results)?)?;
+    } else {
+        output::line(path.display())?;
+    }
+    outcome(results)
+}
+
+/// A comparison that was cut short, or in which something failed, is no success; a goal that was missed is one.
+fn outcome(results: &Results) -> Result<(), Failure> {
+    if let Some(reason) = &results.cut_short {
+        return Err(Failure::failed(format!("cut short: {reason}")));
+    }
+    match results.failures.len() {
+        0 => Ok(()),
+        count => Err(Failure::failed(format!(
+            "{count} figures could not be taken; the report says why"
+        ))),
+    }
+}
+
+/// Says what can be asked for.
+fn list(json: bool) -> Result<(), Failure> {
+    let contestants = catalogue::Contestant::ALL
+        .into_iter()
+        .filter(|one| !one.is_native())
+        .map(|one| (one.id(), one.name()));
+    let measures = catalogue::Measure::ALL
+        .into_iter()
+        .map(|one| (one.id(), one.name()));
+    let goals = goals::GOALS
+        .iter()
+        .map(|goal| (goal.id, format!("{} >= {}", goal.words, goal.goal)));
+    if json {
+        let named = |(id, name): (&str, &str)| serde_json::json!({"id": id, "name": name});
+        let document = serde_json::json!({
+            "contestants": contestants.map(named).collect::<Vec<_>>(),
+            "measures": measures.map(named).collect::<Vec<_>>(),
+            "goals": goals.map(|(id, name)| named((id, &name))).collect::<Vec<_>>(),
+        });
+        return Ok(output::line(serde_json::to_string_pretty(&document)?)?);
+    }
+    let mut text = String::from("contestants\n");
+    let mut row = |id: &str, name: &str| text.push_str(&format!("  {id:<28} {name}\n"));
+    contestants.for_each(|(id, name)| row(id, name));
+    text.push_str("measures\n");
+    let mut row = |id: &str, name: &str| text.push_str(&format!("  {id:<28} {name}\n"));
+    measures.for_each(|(id, name)| row(id, name));
+    text.push_str("goals\n");
+    let mut row = |id: &str, name: &str| text.push_str(&format!("  {id:<28} {name}\n"));
+    goals.for_each(|(id, name)| row(id, &name));
+    Ok(output::write(text)?)
+}

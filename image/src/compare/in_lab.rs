@@ -1,0 +1,163 @@
+//! A comparison in the lab: the same program, run in the dom0 of a Xen that is booted for it. What it tells comes out live, so
+//! that an end that comes too early costs nothing that was measured before.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::results::{Event, Scope};
+use crate::failure::Failure;
+use crate::lab::parts::Parts;
+use crate::lab::{self, Job, Stream, fixtures, linux_guest};
+use crate::output;
+use crate::progress::Progress;
+use crate::workspace::Workspace;
+
+/// What the lab's machine gets beside its steps.
+const BESIDE: Duration = Duration::from_secs(300);
+
+/// What a step may take on a slow machine.
+const STEP: Duration = Duration::from_secs(30);
+
+/// Memory of the machine, in MiB: dom0, Xen, two Linux guests and unikernels, or four where pairs stream beside others.
+const QUICK_MEMORY: u32 = 1_280;
+const MEMORY: u32 = 1_792;
+
+/// What the emulated machine is called in the results.
+pub fn emulator() -> Option<String> {
+    let output = std::process::Command::new(lab::qemu::QEMU)
+        .arg("--version")
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = text.split_whitespace().skip_while(|word| *word != "version");
+    let version = version.skip(1).next()?.to_owned();
+    Some(format!("QEMU {version} (TCG)"))
+}
+
+/// Runs it; `listener` hears what it tells. An error says why it ended early.
+pub fn run(
+    scope: &Scope,
+    images: &Path,
+    steps: usize,
+    progress: &Progress,
+    listener: &mut dyn FnMut(Event),
+) -> Result<(), Failure> {
+    let scratch = tempfile::Builder::new()
+        .prefix("grantflow-compare-")
+        .tempdir()?;
+    let mut job = Job::new(&script(scope));
+    job.memory = if scope.quick { QUICK_MEMORY } else { MEMORY };
+    job.timeout = BESIDE + STEP * u32::try_from(steps).unwrap_or(u32::MAX);
+    furnish(&mut job, images, scratch.path(), progress).map_err(Failure::failed)?;
+    let mut reader = Reader::default();
+    let results = scratch.path().join("results");
+    let outcome = lab::run(&job, &results, progress, &mut |stream, bytes| match stream {
+        Stream::Stdout => reader.take(bytes, listener),
+        Stream::Stderr => lab::pass_on(stream, bytes),
+    })
+    .map_err(Failure::failed)?;
+    match outcome.status {
+        0 => Ok(()),
+        status => Err(Failure::failed(format!(
+            "the comparison in the lab ended with status {status}; see above"
+        ))),
+    }
+}
+
+/// This program, the images, and the Linux guest.
+fn furnish(
+    job: &mut Job,
+    images: &Path,
+    scratch: &Path,
+    progress: &Progress,
+) -> Result<(), lab::LabError> {
+    let own = std::env::current_exe().map_err(lab::LabError::file("/proc/self/exe"))?;
+    job.program("grantflow", &own)?;
+    for (name, path) in fixtures::images_in(images)? {
+        job.file(&format!("images/{name}.elf"), &path)?;
+    }
+    let parts = Parts::ensure(progress)?;
+    let workspace = Workspace::here().map_err(|error| lab::LabError::Job(error.to_string()))?;
+    let mut programs: Vec<PathBuf> = fixtures::bench_programs(&workspace, scratch, progress)?;
+    // The kernel's own way to say what an interface may be given at once.
+    programs.push(parts.program("bin/ip")?);
+    linux_guest::add(job, &parts, &programs)?;
+    let setup = format!(
+        "Debian's kernel {}, an initramfs of busybox and the programs alone, no disk; mitigations=off as in dom0, \
+         console hvc0, quiet",
+        parts.kernel_release()
+    );
+    job.bytes("linux-guest/setup", 0o644, setup.as_bytes());
+    Ok(())
+}
+
+fn script(scope: &Scope) -> String {
+    let mut words = format!("--rounds {}", scope.rounds);
+    if scope.quick {
+        words += " --quick";
+    }
+    if !scope.only.is_empty() {
+        // Words of the catalogue: letters, digits and dashes.
+        words += &format!(" --only {}", scope.only.join(","));
+    }
+    format!(
+        "#!/bin/bash
+exec ./grantflow compare --target xen --events --images images --linux-guest linux-guest {words}
+"
+    )
+}
+
+/// Lines of events out of pieces.
+#[derive(Debug, Default)]
+struct Reader {
+    partial: Vec<u8>,
+}
+
+impl Reader {
+    /// Takes what came; what is no event is shown to the person who waits.
+    fn take(&mut self, bytes: &[u8], listener: &mut dyn FnMut(Event)) {
+        self.partial.extend(bytes);
+        while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.partial.drain(..=end).collect();
+            match serde_json::from_slice(&line) {
+                Ok(event) => listener(event),
+                Err(_) => output::tell(lab::qemu::printable(&line)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_read_out_of_pieces_and_whatever_else_is_printed() {
+        let mut reader = Reader::default();
+        let mut heard = Vec::new();
+        for piece in [
+            &b"{\"warning\":\"a"[..],
+            b" word\"}\nnoise\n\"comp",
+            b"lete\"\n{\"warning\":",
+        ] {
+            reader.take(piece, &mut |event| heard.push(event));
+        }
+        assert_eq!(heard, [Event::Warning("a word".into()), Event::Complete]);
+    }
+
+    #[test]
+    fn the_script_hands_the_scope_on() {
+        let scope = |quick, only: &[&str]| Scope {
+            quick,
+            only: only.iter().map(|&word| word.to_owned()).collect(),
+            rounds: 4,
+        };
+        let all = script(&scope(false, &[]));
+        assert!(all.contains("--rounds 4\n") && !all.contains("--only"), "{all}");
+        let some = script(&scope(true, &["linux-tcp", "throughput"]));
+        assert!(
+            some.contains("--quick --only linux-tcp,throughput"),
+            "{some}"
+        );
+    }
+}

@@ -1,0 +1,43 @@
+//! The CPU time of domains, before and after.
+
+use std::time::Duration;
+
+use super::site::{Site, Trouble};
+use crate::xl::DomId;
+
+/// CPU time of dom0, and of guests.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct CpuTime {
+    /// Of dom0.
+    pub dom0: Duration,
+    /// Of all guests that were asked for.
+    pub guests: Duration,
+}
+
+impl CpuTime {
+    /// What these guests and dom0 have used so far.
+    pub fn now(site: &Site<'_>, guests: &[DomId]) -> Result<Self, Trouble> {
+        let mut time = Self::default();
+        for domain in site.xl().list()? {
+            if domain.id == DomId(0) {
+                time.dom0 = domain.cpu_time;
+            } else if guests.contains(&domain.id) {
+                time.guests += domain.cpu_time;
+            }
+        }
+        Ok(time)
+    }
+
+    /// What was used from `earlier` to this.
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            dom0: self.dom0.saturating_sub(earlier.dom0),
+            guests: self.guests.saturating_sub(earlier.guests),
+        }
+    }
+
+    /// All of it, in seconds.
+    pub fn seconds(self) -> f64 {
+        (self.dom0 + self.guests).as_secs_f64()
+    }
+}

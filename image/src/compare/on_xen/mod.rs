@@ -1,0 +1,66 @@
+//! A comparison in a dom0: step by step, each with its figures or its failure.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | [`site`] | dom0 at work: guests that are gone afterwards, orders to them, what they answer, events |
+//! | [`bridge`] | the bridge of their own |
+//! | [`pairs`] | two guests of a kind, and messages between them |
+//! | [`answer`] | the line that a bench program ends with |
+//! | [`cpu`] | CPU time before and after |
+//! | [`machine`] | on what it runs |
+//! | [`life`] | what is measured of one guest rather than of a pair |
+
+pub mod answer;
+pub mod bridge;
+pub mod cpu;
+pub mod life;
+pub mod machine;
+pub mod pairs;
+pub mod site;
+mod trials;
+
+pub use site::{Kit, LinuxGuest, Site, Trouble};
+
+use self::trials::Trials;
+use super::plan::{Step, Work};
+use super::results::Event;
+
+/// Takes all steps, telling what comes of each. It is an error only if it was stopped.
+pub fn run(steps: &[Step], quick: bool, site: &mut Site<'_>) -> Result<(), Trouble> {
+    let mut trials = Trials::new(quick);
+    for (number, step) in steps.iter().enumerate() {
+        site.go_on()?;
+        let outcome = match step.work {
+            Work::Pair { trial, way, size } => trials.pair(site, step.round, trial, way, size),
+            Work::Life {
+                contestant,
+                measure,
+            } => {
+                // The first of them: pairs are done with.
+                let first = number
+                    .checked_sub(1)
+                    .and_then(|before| steps.get(before))
+                    .is_none_or(|before| matches!(before.work, Work::Pair { .. }));
+                let cleared = if first { trials.clear(site) } else { Ok(()) };
+                let value = cleared.and_then(|()| life::run(site, contestant, measure));
+                value.map(|value| {
+                    for subject in step.work.subjects() {
+                        site.sample(subject, step.round, value);
+                    }
+                })
+            }
+        };
+        match outcome {
+            Ok(()) => {}
+            Err(Trouble::Stopped) => return Err(Trouble::Stopped),
+            Err(Trouble::Failed(reason)) => {
+                for subject in step.work.subjects() {
+                    site.failed(subject, step.round, &reason);
+                }
+            }
+        }
+    }
+    trials.clear(site)?;
+    site.tell(Event::Complete);
+    Ok(())
+}

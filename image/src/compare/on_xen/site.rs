@@ -1,0 +1,604 @@
+//! Where a comparison runs: a dom0, what guests are made of, and what stands and falls with the run.
+//!
+//! Everything that is made here is gone when the [`Site`] is dropped, also after a stop by a signal.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::bridge::Bridge;
+use crate::compare::catalogue::Contestant;
+use crate::compare::results::{About, Event, Failed, Sample, Subject};
+use crate::lab::signals;
+use crate::xl::{
+    ConfigError, DomId, Domain, DomainGuard, GuardError, StoreError, ToolError, Tools, XenStore,
+    Xl, XlConfig, XlError, console,
+};
+
+/// What domains of a comparison are called begins so.
+pub const PREFIX: &str = "gf-compare-";
+
+/// How long what takes a second or two on a quiet machine may take.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often to look whether something has come about; each look costs dom0 a part of a millisecond.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How often to look whether the domain that is waited for still lives.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+
+/// What guests are made of.
+#[derive(Debug, Clone)]
+pub struct Kit {
+    /// The folder of the unikernels' images.
+    pub images: PathBuf,
+    /// The folder of the Linux guest: `vmlinuz`, `initramfs`, and in `setup` a few words on how both were made.
+    pub linux: PathBuf,
+    /// The CPUs of Xen, of which the first is dom0's and the others are the guests'.
+    pub cpus: u32,
+}
+
+/// Why something on a site did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// The user asked to stop, or nobody reads the results any more.
+    #[error("stopped by a signal")]
+    Stopped,
+    /// It failed: why, in one line, and what to do where that is known.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Trouble {
+    /// A failure of this reason.
+    pub fn new(reason: impl fmt::Display) -> Self {
+        Self::Failed(reason.to_string())
+    }
+}
+
+impl From<ToolError> for Trouble {
+    fn from(error: ToolError) -> Self {
+        match error {
+            ToolError::Stopped => Self::Stopped,
+            other => Self::new(other),
+        }
+    }
+}
+
+impl From<XlError> for Trouble {
+    fn from(error: XlError) -> Self {
+        match error {
+            XlError::Tool(error) => error.into(),
+            XlError::Store(error) => error.into(),
+            other => Self::new(other),
+        }
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Tool(error) => error.into(),
+            other => Self::new(other),
+        }
+    }
+}
+
+impl From<GuardError> for Trouble {
+    fn from(error: GuardError) -> Self {
+        match error {
+            GuardError::Xl(error) => error.into(),
+            other => Self::new(other),
+        }
+    }
+}
+
+impl From<ConfigError> for Trouble {
+    fn from(error: ConfigError) -> Self {
+        Self::new(error)
+    }
+}
+
+/// A Linux guest that takes orders.
+#[derive(Debug)]
+pub struct LinuxGuest {
+    /// Its name, without [`PREFIX`].
+    pub name: String,
+    /// Its number.
+    pub id: DomId,
+    /// Its address on the site's bridge.
+    pub address: String,
+    orders: u32,
+}
+
+/// A dom0 at work.
+pub struct Site<'t> {
+    tools: &'t dyn Tools,
+    stop: &'t AtomicBool,
+    guard: DomainGuard<&'t dyn Tools>,
+    claimed: BTreeSet<String>,
+    bridge: Option<Bridge<'t>>,
+    cleanup: &'t dyn Tools,
+    folder: TempDir,
+    told: BTreeSet<Contestant>,
+    looked_after: Cell<Instant>,
+    listener: &'t mut dyn FnMut(Event),
+    /// What guests are made of.
+    pub kit: Kit,
+    /// How long to wait for what takes seconds; shorter in tests.
+    pub patience: Duration,
+}
+
+impl fmt::Debug for Site<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site")
+            .field("kit", &self.kit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'t> Site<'t> {
+    /// A site that has nothing yet. `cleanup` must work after a stop was asked for; `listener` hears every event.
+    pub fn new(
+        (tools, cleanup): (&'t dyn Tools, &'t dyn Tools),
+        stop: &'t AtomicBool,
+        kit: Kit,
+        listener: &'t mut dyn FnMut(Event),
+    ) -> io::Result<Self> {
+        Ok(Self {
+            tools,
+            stop,
+            guard: DomainGuard::new(cleanup),
+            claimed: BTreeSet::new(),
+            bridge: None,
+            cleanup,
+            folder: tempfile::Builder::new()
+                .prefix("grantflow-compare-")
+                .tempdir()?,
+            told: BTreeSet::new(),
+            looked_after: Cell::new(Instant::now()),
+            listener,
+            kit,
+            patience: PATIENCE,
+        })
+    }
+
+    /// What is called on in dom0.
+    pub fn tools(&self) -> &'t dyn Tools {
+        self.tools
+    }
+
+    /// `xl`.
+    pub fn xl(&self) -> Xl<'_, &'t dyn Tools> {
+        Xl::new(&self.tools)
+    }
+
+    /// xenstore.
+    pub fn store(&self) -> XenStore<'_, &'t dyn Tools> {
+        XenStore::new(&self.tools)
+    }
+
+    /// A folder for files that are gone at the end.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A file of this name in the folder of images; how to build it, if it is not there.
+    pub fn image(&self, name: &str) -> Result<PathBuf, Trouble> {
+        let path = self.kit.images.join(format!("{name}.elf"));
+        if path.is_file() {
+            return Ok(path);
+        }
+        Err(Trouble::Failed(format!(
+            "there is no image {}: `grantflow images` builds it",
+            path.display()
+        )))
+    }
+
+    /// The CPUs for guests, as `cpus =` takes them: the same for all, whatever runs in them.
+    pub fn cpus(&self) -> Option<String> {
+        match self.kit.cpus {
+            // There is only one, dom0's too.
+            0 | 1 => None,
+            2 => Some("1".to_owned()),
+            many => Some(format!("1-{}", many - 1)),
+        }
+    }
+
+    /// The same in words, for set-ups.
+    pub fn placement(&self) -> String {
+        match self.cpus() {
+            None => "one vCPU, on the machine's only CPU".to_owned(),
+            Some(cpus) => format!("one vCPU, cpus=\"{cpus}\" of {}", self.kit.cpus),
+        }
+    }
+
+    // ---- What is told.
+
+    /// Tells whoever makes the report.
+    pub fn tell(&mut self, event: Event) {
+        (self.listener)(event);
+    }
+
+    /// Tells a figure.
+    pub fn sample(&mut self, subject: Subject, round: u32, value: f64) {
+        self.tell(Event::Sample(Sample {
+            subject,
+            round,
+            value,
+        }));
+    }
+
+    /// Tells that there is no figure, and why.
+    pub fn failed(&mut self, subject: Subject, round: u32, reason: &str) {
+        let reason = one_line(reason);
+        self.tell(Event::Failed(Failed {
+            subject,
+            round,
+            reason,
+        }));
+    }
+
+    /// Tells what makes figures doubtful.
+    pub fn warn(&mut self, what: impl fmt::Display) {
+        self.tell(Event::Warning(what.to_string()));
+    }
+
+    /// Tells how a contestant is set up, the first time.
+    pub fn about(&mut self, id: Contestant, setup: impl FnOnce(&Self) -> String) {
+        if self.told.insert(id) {
+            let setup = setup(self);
+            self.tell(Event::About(About {
+                id,
+                name: id.name().to_owned(),
+                setup,
+            }));
+        }
+    }
+
+    // ---- Waiting.
+
+    /// An error if the user has asked to stop.
+    pub fn go_on(&self) -> Result<(), Trouble> {
+        match signals::came(self.stop) {
+            true => Err(Trouble::Stopped),
+            false => Ok(()),
+        }
+    }
+
+    /// Looks again and again until there is something, for `patience` at most; `what` says what did not come about.
+    pub fn until<V>(
+        &self,
+        patience: Duration,
+        what: impl Fn() -> String,
+        mut look: impl FnMut() -> Result<Option<V>, Trouble>,
+    ) -> Result<V, Trouble> {
+        let end = Instant::now() + patience;
+        loop {
+            self.go_on()?;
+            if let Some(found) = look()? {
+                return Ok(found);
+            }
+            if Instant::now() >= end {
+                let seconds = patience.as_secs();
+                return Err(Trouble::Failed(format!("{} within {seconds} s", what())));
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    // ---- Domains.
+
+    /// `PREFIX` and the name, as `xl list` shows it.
+    pub fn full_name(name: &str) -> String {
+        format!("{PREFIX}{name}")
+    }
+
+    /// A unikernel of this image, for [`create`](Self::create): it stays, to look at, when it has ended.
+    pub fn unikernel(
+        &self,
+        name: &str,
+        image: &str,
+        memory_mib: u32,
+        extra: &str,
+    ) -> Result<XlConfig, Trouble> {
+        let mut config = XlConfig::new(Self::full_name(name), self.image(image)?, memory_mib);
+        config.extra = extra.to_owned();
+        Ok(config)
+    }
+
+    /// `xl create`: returns when the domain is built and running. `cpus` is the site's unless the configuration has another.
+    /// A domain of the same name has to be [destroyed](Self::destroy) before.
+    pub fn create(&mut self, config: XlConfig) -> Result<DomId, Trouble> {
+        let path = self.configure(config)?;
+        self.xl().create(&path.0)?;
+        self.id(&path.1)
+    }
+
+    /// The same, but the domain waits for [`unpause`](Self::unpause) before its first instruction.
+    pub fn create_paused(&mut self, config: XlConfig) -> Result<DomId, Trouble> {
+        let path = self.configure(config)?;
+        let text = path.0.to_string_lossy();
+        self.tools.run("xl", &["create", "-q", "-e", "-p", &text])?;
+        self.id(&path.1)
+    }
+
+    /// Lets a paused domain go.
+    pub fn unpause(&self, id: DomId) -> Result<(), Trouble> {
+        self.tools.run("xl", &["unpause", &id.to_string()])?;
+        Ok(())
+    }
+
+    /// Writes the configuration, with a name that is under guard and memory that is there; returns its path and the name.
+    fn configure(&mut self, mut config: XlConfig) -> Result<(PathBuf, String), Trouble> {
+        self.go_on()?;
+        if !self.claimed.contains(&config.name) {
+            self.guard.claim([config.name.as_str()])?;
+            self.claimed.insert(config.name.clone());
+        }
+        let free = self.xl().info()?.free_mib;
+        if free < u64::from(config.memory_mib) {
+            let memory = config.memory_mib;
+            return Err(Trouble::Failed(format!(
+                "no memory for {}: it takes {memory} MiB, and {free} MiB are free; end other domains, or give dom0 less",
+                config.name
+            )));
+        }
+        if config.cpus.is_none() {
+            config.cpus = self.cpus();
+        }
+        let path = self.folder().join(format!("{}.cfg", config.name));
+        let write = || fs::write(&path, config.render()?).map_err(Trouble::file(&path));
+        write()?;
+        // What an earlier domain of this name has said is not this one's.
+        let _ = fs::remove_file(console::path(&config.name));
+        Ok((path, config.name))
+    }
+
+    fn id(&self, name: &str) -> Result<DomId, Trouble> {
+        let found = self.xl().find(name)?;
+        let gone = || Trouble::Failed(format!("{name} is gone as soon as it was created"));
+        found.map(|domain| domain.id).ok_or_else(gone)
+    }
+
+    /// The domain of this name (without [`PREFIX`]), if there is one.
+    pub fn domain(&self, name: &str) -> Result<Option<Domain>, Trouble> {
+        Ok(self.xl().find(&Self::full_name(name))?)
+    }
+
+    /// Ends the domain of this name at once; none is fine too.
+    pub fn destroy(&self, name: &str) -> Result<(), Trouble> {
+        if let Some(domain) = self.domain(name)? {
+            self.xl().destroy(domain.id)?;
+        }
+        Ok(())
+    }
+
+    /// Names a peer to a unikernel that waits for dom0's word: `edge` of domain `of` leads to `peer`.
+    pub fn introduce(&self, of: DomId, edge: &str, peer: DomId) -> Result<(), Trouble> {
+        let path = format!("/local/domain/{of}/grantflow/peer/{edge}");
+        Ok(self.store().write(&path, &format!("{peer} 1"))?)
+    }
+
+    /// Waits until the domain of this name prints a line that `wanted` takes for an answer. A line of an error, a crash, and the
+    /// end of the domain without an answer are failures that tell what it said last.
+    pub fn heard<V>(
+        &self,
+        name: &str,
+        patience: Duration,
+        wanted: impl Fn(&str) -> Option<V>,
+    ) -> Result<V, Trouble> {
+        let full = Self::full_name(name);
+        let mut looked_after = Instant::now();
+        let mut ended = false;
+        let silent = || format!("{full} did not answer{}", self.last_words(name));
+        self.until(patience, silent, || {
+            let text = fs::read(console::path(&full)).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            // The last line may be half of one, but of a domain that says no more.
+            let whole = match text.rfind('\n') {
+                Some(end) if !ended => &text[..end],
+                None if !ended => "",
+                _ => &text,
+            };
+            for line in whole.lines() {
+                let line = line.trim_end();
+                if let Some(answer) = wanted(line) {
+                    return Ok(Some(answer));
+                }
+                if let Some(error) = error_line(line) {
+                    return Err(Trouble::Failed(format!("{full}: {error}")));
+                }
+            }
+            if ended {
+                let last = self.last_words(name);
+                return Err(Trouble::Failed(format!(
+                    "{full} ended without an answer{last}"
+                )));
+            }
+            if looked_after.elapsed() >= LOOK_AFTER {
+                looked_after = Instant::now();
+                ended = self
+                    .domain(name)?
+                    .is_none_or(|domain| domain.ended.is_some());
+            }
+            Ok(None)
+        })
+    }
+
+    /// What a domain said last, to end a message with: `: "..."`, or where consoles are kept.
+    pub fn last_words(&self, name: &str) -> String {
+        let full = Self::full_name(name);
+        match console::tail(&full).last() {
+            Some(line) => format!(", and said last: {line}"),
+            None if console::path(&full).exists() => ", and printed nothing".to_owned(),
+            None => {
+                ", and no console of it is kept: xenconsoled has to run with --log=guest (Debian: \
+                 XENCONSOLED_TRACE=guest in /etc/default/xen)"
+                    .to_owned()
+            }
+        }
+    }
+
+    // ---- The network.
+
+    /// The bridge of this run, made when it is first needed: nothing else is on it.
+    pub fn bridge(&mut self) -> Result<&'static str, Trouble> {
+        if self.bridge.is_none() {
+            self.bridge = Some(Bridge::new(self.tools, self.cleanup)?);
+        }
+        Ok(super::bridge::NAME)
+    }
+
+    // ---- Linux guests.
+
+    /// A Linux guest, for [`create`](Self::create); with an address it is on the site's bridge.
+    pub fn linux_config(
+        &mut self,
+        name: &str,
+        memory_mib: u32,
+        address: &str,
+    ) -> Result<XlConfig, Trouble> {
+        let part = |file: &str| {
+            let path = self.kit.linux.join(file);
+            path.is_file().then_some(path).ok_or_else(|| {
+                Trouble::Failed(format!(
+                    "there is no Linux guest in {}: it takes vmlinuz and initramfs there",
+                    self.kit.linux.display()
+                ))
+            })
+        };
+        let (kernel, initramfs) = (part("vmlinuz")?, part("initramfs")?);
+        let mut config = XlConfig::new(Self::full_name(name), kernel, memory_mib);
+        config.ramdisk = Some(initramfs);
+        config.extra = LINUX_COMMAND_LINE.to_owned();
+        if !address.is_empty() {
+            config.extra += &format!(" address={address}/24");
+            config.bridge = Some(self.bridge()?.to_owned());
+        }
+        Ok(config)
+    }
+
+    /// Boots a Linux guest; it takes orders once [`ready`](Self::ready) has returned.
+    pub fn boot_linux(
+        &mut self,
+        name: &str,
+        memory_mib: u32,
+        address: &str,
+    ) -> Result<LinuxGuest, Trouble> {
+        let config = self.linux_config(name, memory_mib, address)?;
+        let id = self.create(config)?;
+        Ok(LinuxGuest {
+            name: name.to_owned(),
+            id,
+            address: address.to_owned(),
+            orders: 0,
+        })
+    }
+
+    /// Waits until a Linux guest that was booted takes orders.
+    pub fn ready(&self, guest: &mut LinuxGuest) -> Result<(), Trouble> {
+        self.order(guest, "true")?;
+        match self.obeyed(guest, self.patience) {
+            Ok(_) => Ok(()),
+            Err(Trouble::Failed(reason)) => Err(Trouble::Failed(format!(
+                "the Linux guest did not boot: {reason}"
+            ))),
+            Err(stopped) => Err(stopped),
+        }
+    }
+
+    /// Tells a Linux guest what to do next: a command line of its shell, of at most one line.
+    pub fn order(&self, guest: &mut LinuxGuest, command: &str) -> Result<(), Trouble> {
+        guest.orders += 1;
+        let path = format!("/local/domain/{}/data/run", guest.id);
+        let order = format!("{} {command}", guest.orders);
+        Ok(self.store().write(&path, &order)?)
+    }
+
+    /// Waits until a Linux guest has carried out its last order; returns the last line that this printed. A command that failed,
+    /// a guest that ended and one that takes too long are failures.
+    pub fn obeyed(&self, guest: &LinuxGuest, patience: Duration) -> Result<String, Trouble> {
+        let name = &guest.name;
+        let silent = || {
+            let full = Self::full_name(name);
+            format!("{full} did not do its work{}", self.last_words(name))
+        };
+        self.until(patience, silent, || self.has_obeyed(guest))
+    }
+
+    /// The same without waiting: `None` while it is at work.
+    pub fn has_obeyed(&self, guest: &LinuxGuest) -> Result<Option<String>, Trouble> {
+        let at = |key: &str| format!("/local/domain/{}/data/{key}", guest.id);
+        let full = Self::full_name(&guest.name);
+        let ran = self.store().read(&at("ran"))?;
+        let status = ran
+            .as_deref()
+            .and_then(|ran| ran.split_once(' '))
+            .filter(|(order, _)| *order == guest.orders.to_string())
+            .map(|(_, status)| status);
+        let Some(status) = status else {
+            if self.has_ended(guest)? {
+                let last = self.last_words(&guest.name);
+                return Err(Trouble::Failed(format!("{full} has ended{last}")));
+            }
+            return Ok(None);
+        };
+        let said = self.store().read(&at("said"))?.unwrap_or_default();
+        match status {
+            "0" => Ok(Some(said)),
+            status => Err(Trouble::Failed(format!(
+                "it ended with {status} in {full}: {said}"
+            ))),
+        }
+    }
+
+    /// Whether a domain is gone or has ended; looked at now and then only, since it costs dom0 more than a look into xenstore.
+    fn has_ended(&self, guest: &LinuxGuest) -> Result<bool, Trouble> {
+        if self.looked_after.get().elapsed() < LOOK_AFTER {
+            return Ok(false);
+        }
+        self.looked_after.set(Instant::now());
+        let domain = self.domain(&guest.name)?;
+        Ok(domain.is_none_or(|domain| domain.ended.is_some()))
+    }
+}
+
+/// How Linux guests are booted, beside their address.
+pub const LINUX_COMMAND_LINE: &str = "console=hvc0 quiet mitigations=off";
+
+impl Trouble {
+    /// For failures about a file.
+    pub fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Failed(format!("{}: {error}", path.display()))
+    }
+}
+
+/// What a unikernel's last line says after `error:`, `panic:` and the like.
+fn error_line(line: &str) -> Option<&str> {
+    let words = ["error: ", "panic", "fault", "abort"];
+    // After the time and the level, where it has them.
+    let text = line.rsplit_once("] ").map_or(line, |(_, text)| text);
+    words
+        .iter()
+        .any(|word| text.starts_with(word))
+        .then_some(text)
+}
+
+/// What a guest says is data: one line without control characters, and not a long one.
+fn one_line(text: &str) -> String {
+    const MOST: usize = 400;
+    let clean: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    clean.trim().chars().take(MOST).collect()
+}

@@ -1,0 +1,425 @@
+//! What is tried in which order. Pure.
+//!
+//! Contestants take turns: in each round, each figure is taken from each of them before the next figure, and who begins changes.
+//! What slows the machine for a while then slows all of them.
+
+use std::collections::BTreeSet;
+
+use super::catalogue::{Contestant, Measure};
+use super::goals::{GOALS, GoalSpec};
+use super::results::{Scope, Subject};
+use super::ways::{Setting, Way};
+
+/// Rounds where nothing else is said.
+pub const ROUNDS: u32 = 5;
+
+/// Rounds with `--quick`.
+pub const QUICK_ROUNDS: u32 = 3;
+
+const SIZES: [u64; 9] = [
+    16,
+    64,
+    256,
+    1 << 10,
+    4 << 10,
+    16 << 10,
+    64 << 10,
+    256 << 10,
+    1 << 20,
+];
+const ROUND_TRIP_SIZES: [u64; 3] = [64, 1 << 10, 64 << 10];
+const LOADED_SIZES: [u64; 1] = [64];
+const COUNTED_SIZES: [u64; 3] = [64, 1 << 10, 64 << 10];
+
+/// What is done with a pair of guests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trial {
+    /// Every byte that comes is looked at; gives no figure.
+    Check,
+    /// Messages go one way; CPU time is measured beside.
+    Throughput,
+    /// Each message is sent back.
+    RoundTrip,
+    /// The same while a second pair of the same kind streams.
+    LoadedRoundTrip,
+    /// Hypercalls are traced.
+    Calls,
+}
+
+impl Trial {
+    /// The trials that give figures, in the order in which they are taken.
+    const GIVING: [Self; 4] = [
+        Self::Throughput,
+        Self::RoundTrip,
+        Self::LoadedRoundTrip,
+        Self::Calls,
+    ];
+
+    /// What it gives, the first of it what a person is told of.
+    pub fn measures(self) -> &'static [Measure] {
+        match self {
+            Self::Check => &[],
+            Self::Throughput => &[
+                Measure::Throughput,
+                Measure::CpuPerMillion,
+                Measure::Dom0CpuPerMillion,
+                Measure::CpuPerGb,
+                Measure::Dom0CpuPerGb,
+            ],
+            Self::RoundTrip => &[
+                Measure::RttP50,
+                Measure::RttP99,
+                Measure::RttP999,
+                Measure::RttMax,
+            ],
+            Self::LoadedRoundTrip => &[
+                Measure::LoadedRttP50,
+                Measure::LoadedRttP99,
+                Measure::LoadedRttP999,
+                Measure::LoadedRttMax,
+            ],
+            Self::Calls => &[Measure::HypercallsPerMessage, Measure::EventsPerMessage],
+        }
+    }
+
+    fn sizes(self) -> &'static [u64] {
+        match self {
+            Self::Check | Self::Throughput => &SIZES,
+            Self::RoundTrip => &ROUND_TRIP_SIZES,
+            Self::LoadedRoundTrip => &LOADED_SIZES,
+            Self::Calls => &COUNTED_SIZES,
+        }
+    }
+}
+
+/// What is tried at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Work {
+    /// A pair of guests.
+    Pair {
+        /// What is done with it.
+        trial: Trial,
+        /// Which pair.
+        way: Way,
+        /// Bytes in a message.
+        size: u64,
+    },
+    /// The life of guests: boot, memory, how many fit, recovery, pipelines.
+    Life {
+        /// Whose.
+        contestant: Contestant,
+        /// What of it.
+        measure: Measure,
+    },
+}
+
+impl Work {
+    /// What it gives a figure of, the main one first; nothing for a check.
+    pub fn subjects(&self) -> Vec<Subject> {
+        match *self {
+            Self::Pair { trial, way, size } => {
+                let of = |measure: &Measure| Subject {
+                    contestant: way.contestant,
+                    setting: way.setting.word().to_owned(),
+                    measure: *measure,
+                    size: Some(size),
+                };
+                trial.measures().iter().map(of).collect()
+            }
+            Self::Life {
+                contestant,
+                measure,
+            } => vec![Subject {
+                contestant,
+                setting: String::new(),
+                measure,
+                size: None,
+            }],
+        }
+    }
+
+    /// Who.
+    pub fn contestant(&self) -> Contestant {
+        match self {
+            Self::Pair { way, .. } => way.contestant,
+            Self::Life { contestant, .. } => *contestant,
+        }
+    }
+}
+
+/// One step of a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// In which round, from 1; checks come before the first one and count to it.
+    pub round: u32,
+    /// What is tried.
+    pub work: Work,
+}
+
+/// What is measured of the life of guests: whose, what, and whether once is enough since it is the same each time.
+/// Whoever carries it out, in `on_xen::life`, adds it here.
+const LIFE: &[(Measure, &[Contestant], bool)] = &[];
+
+/// A word after `--only` that is nothing.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("--only: there is no `{0}`; `grantflow compare --list` says what there is")]
+pub struct Unknown(pub String);
+
+/// What `--only` asks for.
+#[derive(Debug, Default)]
+struct Only {
+    contestants: BTreeSet<Contestant>,
+    measures: BTreeSet<Measure>,
+    goals: Vec<&'static GoalSpec>,
+}
+
+impl Only {
+    fn new(words: &[String]) -> Result<Self, Unknown> {
+        let mut only = Self::default();
+        for word in words {
+            let contestant = Contestant::ALL.into_iter().find(|one| one.id() == word);
+            let measure = Measure::ALL.into_iter().find(|one| one.id() == word);
+            let goal = GOALS.iter().find(|goal| goal.id == word);
+            if contestant.is_none() && measure.is_none() && goal.is_none() {
+                return Err(Unknown(word.clone()));
+            }
+            only.contestants.extend(contestant);
+            only.measures.extend(measure);
+            only.goals.extend(goal);
+        }
+        Ok(only)
+    }
+
+    /// Contestants and measures narrow each other down; goals come on top.
+    fn wants(&self, subject: &Subject) -> bool {
+        if self.goals.iter().any(|goal| needs(goal, subject)) {
+            return true;
+        }
+        let (who, what) = (&self.contestants, &self.measures);
+        let chosen = (who.is_empty() || who.contains(&subject.contestant))
+            && (what.is_empty() || what.contains(&subject.measure));
+        let said = !who.is_empty() || !what.is_empty();
+        chosen && (said || self.goals.is_empty())
+    }
+}
+
+/// Whether a goal is judged by figures of this subject.
+fn needs(goal: &GoalSpec, subject: &Subject) -> bool {
+    let who = goal.ours.contains(&subject.contestant) || goal.theirs.contains(&subject.contestant);
+    who && goal.measure == subject.measure && goal.size.is_none_or(|size| Some(size) == subject.size)
+}
+
+/// With `--quick`, what no goal needs is left out, and what cannot be the best of a contestant's settings.
+fn is_quick(work: &Work, subject: &Subject) -> bool {
+    // A round trip has one message under way, which no later one could wait behind.
+    let idle = matches!(
+        work,
+        Work::Pair {
+            trial: Trial::RoundTrip,
+            way: Way {
+                setting: Setting::Tcp { nodelay: false, .. },
+                ..
+            },
+            ..
+        }
+    );
+    !idle && GOALS.iter().any(|goal| needs(goal, subject))
+}
+
+/// All steps of a comparison, in their order.
+pub fn steps(scope: &Scope) -> Result<Vec<Step>, Unknown> {
+    let only = Only::new(&scope.only)?;
+    let wanted = |work: &Work| {
+        let subjects = work.subjects();
+        let mut wanted = subjects.iter();
+        wanted.any(|subject| only.wants(subject) && (!scope.quick || is_quick(work, subject)))
+    };
+    // Each figure with all who give it.
+    let mut figures: Vec<Vec<Work>> = Vec::new();
+    for trial in Trial::GIVING {
+        for size in trial.sizes() {
+            let fitting = Way::all().filter(|way| *size <= way.longest());
+            let pairs = fitting.map(|way| Work::Pair {
+                trial,
+                way,
+                size: *size,
+            });
+            figures.push(pairs.filter(&wanted).collect());
+        }
+    }
+    figures.retain(|figure| !figure.is_empty());
+    let mut steps = checks(&figures, scope.quick);
+    for round in 1..=scope.rounds {
+        for (number, figure) in figures.iter().enumerate() {
+            let turn = (round as usize - 1 + number) % figure.len();
+            let (later, first) = figure.split_at(turn);
+            let works = first.iter().chain(later);
+            steps.extend(works.map(|work| Step { round, work: *work }));
+        }
+    }
+    // Last, since guests that stay between figures make room for these.
+    for round in 1..=scope.rounds {
+        for (measure, contestants, once) in LIFE {
+            let works = contestants.iter().map(|contestant| Work::Life {
+                contestant: *contestant,
+                measure: *measure,
+            });
+            let mut works: Vec<Work> = works.filter(&wanted).collect();
+            if *once && round > 1 || works.is_empty() {
+                continue;
+            }
+            let turn = (round as usize - 1) % works.len();
+            works.rotate_left(turn);
+            steps.extend(works.into_iter().map(|work| Step { round, work }));
+        }
+    }
+    Ok(steps)
+}
+
+/// That bytes come as they were sent is looked at before anything is measured: by each way and size, or for a quick look by
+/// each way.
+fn checks(figures: &[Vec<Work>], quick: bool) -> Vec<Step> {
+    let mut seen = BTreeSet::new();
+    let mut checks = Vec::new();
+    for work in figures.iter().flatten() {
+        let Work::Pair { way, size, .. } = *work else {
+            continue;
+        };
+        if seen.insert((way, if quick { 0 } else { size })) {
+            let work = Work::Pair {
+                trial: Trial::Check,
+                way,
+                size,
+            };
+            checks.push(Step { round: 1, work });
+        }
+    }
+    checks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(quick: bool, only: &[&str], rounds: u32) -> Scope {
+        Scope {
+            quick,
+            only: only.iter().map(|&word| word.to_owned()).collect(),
+            rounds,
+        }
+    }
+
+    fn pairs(steps: &[Step], wanted: Trial) -> Vec<(u32, String, u64)> {
+        let pick = |step: &Step| match step.work {
+            Work::Pair { trial, way, size } if trial == wanted => {
+                Some((step.round, way.to_string(), size))
+            }
+            _ => None,
+        };
+        steps.iter().filter_map(pick).collect()
+    }
+
+    #[test]
+    fn contestants_take_turns_and_who_begins_changes() {
+        let steps = steps(&scope(
+            true,
+            &["vchan-vs-libxenvchan-64", "unikernel-vchan"],
+            3,
+        ))
+        .unwrap();
+        let firsts: Vec<String> = (1..=3)
+            .map(|round| {
+                let all = pairs(&steps, Trial::Throughput);
+                let mut of = all
+                    .into_iter()
+                    .filter(|(r, _, size)| *r == round && *size == 64);
+                of.next().unwrap().1
+            })
+            .collect();
+        let mut distinct = firsts.clone();
+        distinct.sort();
+        distinct.dedup();
+        assert_eq!(distinct.len(), 3, "{firsts:?}");
+        // Between two turns of one way at a size stand all others at that size.
+        let of_64: Vec<String> = pairs(&steps, Trial::Throughput)
+            .into_iter()
+            .filter(|(round, _, size)| *round == 1 && *size == 64)
+            .map(|(_, way, _)| way)
+            .collect();
+        assert_eq!(of_64.len(), 5);
+    }
+
+    #[test]
+    fn every_goal_that_a_pair_decides_has_both_its_sides_in_the_quick_form() {
+        let steps = steps(&scope(true, &[], 3)).unwrap();
+        let given: Vec<Subject> = steps
+            .iter()
+            .flat_map(|step| step.work.subjects())
+            .collect();
+        for goal in GOALS.iter().filter(|goal| {
+            Trial::GIVING
+                .iter()
+                .any(|trial| trial.measures().contains(&goal.measure))
+        }) {
+            for side in [goal.ours, goal.theirs] {
+                assert!(
+                    given.iter().any(|subject| side.contains(&subject.contestant)
+                        && subject.measure == goal.measure
+                        && (goal.size.is_none() || goal.size == subject.size)),
+                    "{}",
+                    goal.id
+                );
+            }
+        }
+        assert!(pairs(&steps, Trial::Throughput).iter().all(|(_, way, _)| way != "linux-udp"));
+        assert!(pairs(&steps, Trial::LoadedRoundTrip).is_empty());
+        // What was measured was looked at before.
+        let measured: BTreeSet<String> = pairs(&steps, Trial::Throughput)
+            .into_iter()
+            .map(|(_, way, _)| way)
+            .collect();
+        let checked: BTreeSet<String> = pairs(&steps, Trial::Check)
+            .into_iter()
+            .map(|(_, way, _)| way)
+            .collect();
+        assert_eq!(measured, checked);
+    }
+
+    #[test]
+    fn all_of_it_is_every_way_at_every_size_that_it_can_do() {
+        let steps = steps(&scope(false, &[], 5)).unwrap();
+        let throughput = pairs(&steps, Trial::Throughput);
+        let per_round: usize = Way::all()
+            .map(|way| SIZES.iter().filter(|size| **size <= way.longest()).count())
+            .sum();
+        assert_eq!(throughput.len(), 5 * per_round);
+        assert_eq!(pairs(&steps, Trial::Check).len(), per_round);
+        assert!(throughput.contains(&(5, "linux-udp".into(), 16 << 10)));
+        assert!(!throughput.iter().any(|(_, way, size)| way == "linux-udp" && *size > 60_000));
+    }
+
+    #[test]
+    fn only_narrows_down_by_who_and_what_and_adds_goals() {
+        let of = |only: &[&str]| steps(&scope(false, only, 1)).unwrap();
+        let udp = of(&["linux-udp", "throughput"]);
+        assert!(
+            udp.iter()
+                .all(|step| step.work.contestant() == Contestant::LinuxUdp)
+        );
+        assert!(pairs(&udp, Trial::RoundTrip).is_empty());
+        assert!(!pairs(&udp, Trial::Throughput).is_empty());
+        let goal = of(&["rtt-linux-tcp-vs-vchan"]);
+        let mut trips: Vec<String> = pairs(&goal, Trial::RoundTrip)
+            .into_iter()
+            .map(|(_, way, size)| format!("{way} {size}"))
+            .collect();
+        trips.sort();
+        assert_eq!(trips.len(), 7, "{trips:?}");
+        assert!(trips.iter().all(|trip| trip.ends_with(" 64")));
+        assert!(pairs(&goal, Trial::Throughput).is_empty());
+        assert_eq!(
+            steps(&scope(false, &["latency"], 1)).unwrap_err(),
+            Unknown("latency".into())
+        );
+    }
+}
