@@ -131,7 +131,9 @@ fn gathered(
         None => "Unikernels and Linux guests on one Xen".to_owned(),
     };
     let tool = concat!("grantflow ", env!("CARGO_PKG_VERSION"));
-    let started = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let started = jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string();
     let mut gatherer = Gatherer::new(scope.clone(), &title, tool, &started);
     let load = HostLoad::begin();
     let mut machine = None;

@@ -90,11 +90,13 @@ impl Gatherer {
             .filter(|id| subjects().any(|subject| subject.contestant == *id))
             .filter(|id| results.contestants.iter().all(|about| about.id != *id))
             .collect();
-        results.contestants.extend(silent.into_iter().map(|id| About {
-            id,
-            name: id.name().to_owned(),
-            setup: String::new(),
-        }));
+        results
+            .contestants
+            .extend(silent.into_iter().map(|id| About {
+                id,
+                name: id.name().to_owned(),
+                setup: String::new(),
+            }));
         results.contestants.sort_by_key(|about| about.id);
         results.goals = goals::evaluate(&results.samples, &results.failures);
         results

@@ -1,6 +1,7 @@
 //! A comparison in the lab: the same program, run in the dom0 of a Xen that is booted for it. What it tells comes out live, so
 //! that an end that comes too early costs nothing that was measured before.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,7 +30,9 @@ pub fn emulator() -> Option<String> {
         .output()
         .ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let version = text.split_whitespace().skip_while(|word| *word != "version");
+    let version = text
+        .split_whitespace()
+        .skip_while(|word| *word != "version");
     let version = version.skip(1).next()?.to_owned();
     Some(format!("QEMU {version} (TCG)"))
 }
@@ -51,10 +54,15 @@ pub fn run(
     furnish(&mut job, images, scratch.path(), progress).map_err(Failure::failed)?;
     let mut reader = Reader::default();
     let results = scratch.path().join("results");
-    let outcome = lab::run(&job, &results, progress, &mut |stream, bytes| match stream {
-        Stream::Stdout => reader.take(bytes, listener),
-        Stream::Stderr => lab::pass_on(stream, bytes),
-    })
+    let outcome = lab::run(
+        &job,
+        &results,
+        progress,
+        &mut |stream, bytes| match stream {
+            Stream::Stdout => reader.take(bytes, listener),
+            Stream::Stderr => lab::pass_on(stream, bytes),
+        },
+    )
     .map_err(Failure::failed)?;
     match outcome.status {
         0 => Ok(()),
@@ -79,8 +87,10 @@ fn furnish(
     let parts = Parts::ensure(progress)?;
     let workspace = Workspace::here().map_err(|error| lab::LabError::Job(error.to_string()))?;
     let mut programs: Vec<PathBuf> = fixtures::bench_programs(&workspace, scratch, progress)?;
-    // The kernel's own way to say what an interface may be given at once.
-    programs.push(parts.program("bin/ip")?);
+    // Says what an interface may be given at once, which busybox's own does not; its shell would prefer that by its name.
+    let iproute = scratch.join("iproute");
+    fs::copy(parts.program("bin/ip")?, &iproute).map_err(lab::LabError::file(&iproute))?;
+    programs.push(iproute);
     linux_guest::add(job, &parts, &programs)?;
     let setup = format!(
         "Debian's kernel {}, an initramfs of busybox and the programs alone, no disk; mitigations=off as in dom0, \
@@ -153,7 +163,10 @@ mod tests {
             rounds: 4,
         };
         let all = script(&scope(false, &[]));
-        assert!(all.contains("--rounds 4\n") && !all.contains("--only"), "{all}");
+        assert!(
+            all.contains("--rounds 4\n") && !all.contains("--only"),
+            "{all}"
+        );
         let some = script(&scope(true, &["linux-tcp", "throughput"]));
         assert!(
             some.contains("--quick --only linux-tcp,throughput"),

@@ -106,7 +106,11 @@ mod tests {
     #[test]
     fn what_others_took_is_neither_idle_nor_ours() {
         let at = |user: u64, idle: u64, own: &str| {
-            Spent::read(&format!("cpu  {user} 0 0 {idle} 0 0 0 0 0 0\ncpu0 1\n"), own).unwrap()
+            Spent::read(
+                &format!("cpu  {user} 0 0 {idle} 0 0 0 0 0 0\ncpu0 1\n"),
+                own,
+            )
+            .unwrap()
         };
         let start = at(100, 100, OWN);
         assert_eq!((start.busy, start.all, start.own), (100, 200, 50));

@@ -206,7 +206,8 @@ impl Only {
 /// Whether a goal is judged by figures of this subject.
 fn needs(goal: &GoalSpec, subject: &Subject) -> bool {
     let who = goal.ours.contains(&subject.contestant) || goal.theirs.contains(&subject.contestant);
-    who && goal.measure == subject.measure && goal.size.is_none_or(|size| Some(size) == subject.size)
+    who && goal.measure == subject.measure
+        && goal.size.is_none_or(|size| Some(size) == subject.size)
 }
 
 /// With `--quick`, what no goal needs is left out, and what cannot be the best of a contestant's settings.
@@ -352,10 +353,7 @@ mod tests {
     #[test]
     fn every_goal_that_a_pair_decides_has_both_its_sides_in_the_quick_form() {
         let steps = steps(&scope(true, &[], 3)).unwrap();
-        let given: Vec<Subject> = steps
-            .iter()
-            .flat_map(|step| step.work.subjects())
-            .collect();
+        let given: Vec<Subject> = steps.iter().flat_map(|step| step.work.subjects()).collect();
         for goal in GOALS.iter().filter(|goal| {
             Trial::GIVING
                 .iter()
@@ -363,15 +361,21 @@ mod tests {
         }) {
             for side in [goal.ours, goal.theirs] {
                 assert!(
-                    given.iter().any(|subject| side.contains(&subject.contestant)
-                        && subject.measure == goal.measure
-                        && (goal.size.is_none() || goal.size == subject.size)),
+                    given
+                        .iter()
+                        .any(|subject| side.contains(&subject.contestant)
+                            && subject.measure == goal.measure
+                            && (goal.size.is_none() || goal.size == subject.size)),
                     "{}",
                     goal.id
                 );
             }
         }
-        assert!(pairs(&steps, Trial::Throughput).iter().all(|(_, way, _)| way != "linux-udp"));
+        assert!(
+            pairs(&steps, Trial::Throughput)
+                .iter()
+                .all(|(_, way, _)| way != "linux-udp")
+        );
         assert!(pairs(&steps, Trial::LoadedRoundTrip).is_empty());
         // What was measured was looked at before.
         let measured: BTreeSet<String> = pairs(&steps, Trial::Throughput)
@@ -395,7 +399,11 @@ mod tests {
         assert_eq!(throughput.len(), 5 * per_round);
         assert_eq!(pairs(&steps, Trial::Check).len(), per_round);
         assert!(throughput.contains(&(5, "linux-udp".into(), 16 << 10)));
-        assert!(!throughput.iter().any(|(_, way, size)| way == "linux-udp" && *size > 60_000));
+        assert!(
+            !throughput
+                .iter()
+                .any(|(_, way, size)| way == "linux-udp" && *size > 60_000)
+        );
     }
 
     #[test]

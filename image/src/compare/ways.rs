@@ -60,8 +60,10 @@ impl Setting {
             tcp(false, false),
         ];
         match contestant {
-            Contestant::UnikernelVchan => &[Self::Packet, Self::Stream, Self::ZeroCopy],
-            Contestant::LinuxVchan | Contestant::LinuxLibxenvchan => &[Self::Packet, Self::Stream],
+            Contestant::UnikernelVchan | Contestant::LinuxVchan => {
+                &[Self::Packet, Self::Stream, Self::ZeroCopy]
+            }
+            Contestant::LinuxLibxenvchan => &[Self::Packet, Self::Stream],
             Contestant::LinuxTcp => &TCP,
             _ => &[Self::Only],
         }

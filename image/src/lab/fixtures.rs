@@ -42,6 +42,9 @@ const OWN_PROGRAMS: [(&[&str], &[&str]); 3] = [
     ),
 ];
 
+/// What Linux guests are measured with.
+const BENCH_PROGRAMS: [&str; 3] = ["vchan-bench", "tcp-bench", "udp-bench"];
+
 /// The folder of the lab's scenarios.
 pub fn scenario_folder(workspace: &Workspace) -> PathBuf {
     workspace.root.join("image/tests/lab")
@@ -199,8 +202,14 @@ pub fn bench_programs(
     progress: &Progress,
 ) -> Result<Vec<PathBuf>, LabError> {
     progress.say("building the bench programs for Linux guests");
-    let mut programs = Vec::new();
-    let source = scenario_folder(workspace).join("vchan-bench.c");
+    let bins = BENCH_PROGRAMS.map(|name| format!("--bin={name}"));
+    let arguments: Vec<&str> = std::iter::once("--package=bench")
+        .chain(bins.iter().map(String::as_str))
+        .collect();
+    build(&arguments, workspace)?;
+    let release = workspace.target.join("release");
+    let mut programs = BENCH_PROGRAMS.map(|name| release.join(name)).to_vec();
+    let source = scenario_folder(workspace).join("libxenvchan-bench.c");
     let program = into.join("libxenvchan-bench");
     let tree = Parts::ensure(progress)?.tree();
     match c_program(&source, &program, &tree) {

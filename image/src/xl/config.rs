@@ -279,7 +279,10 @@ on_crash = "preserve"
             ..sensor()
         };
         let text = pinned.render().unwrap_or_default();
-        assert!(text.contains("vcpus = 1\n") && text.contains("cpus = \"2-3\"\n"), "{text}");
+        assert!(
+            text.contains("vcpus = 1\n") && text.contains("cpus = \"2-3\"\n"),
+            "{text}"
+        );
     }
 
     #[test]

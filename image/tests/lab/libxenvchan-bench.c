@@ -65,11 +65,19 @@ static void send_all(const unsigned char *data, size_t length)
 	}
 }
 
-// A part of a message, the next bytes of the stream.
-static void send_part(size_t length)
+static size_t least(uint64_t a, uint64_t b)
 {
-	send_all(content_at(sent), length);
-	sent += length;
+	return a < b ? a : b;
+}
+
+// The next bytes of the stream; more than RUN_MAX go in several parts, as packets of their own.
+static void send_message(uint64_t left)
+{
+	for (; left > 0; left -= least(left, RUN_MAX)) {
+		size_t length = least(left, RUN_MAX);
+		send_all(content_at(sent), length);
+		sent += length;
+	}
 }
 
 // The next bytes of the stream come into the buffer: a packet of this length, or as many as there are up to it.
@@ -84,18 +92,13 @@ static size_t receive_part(size_t most)
 	return length;
 }
 
-static size_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 static void client(int echo, uint64_t messages)
 {
 	for (uint64_t message = 0; message < messages; message++) {
 		uint64_t start = echo ? now() : 0;
-		send_part(size);
+		send_message(size);
 		while (echo && received < sent)
-			receive_part(sent - received);
+			receive_part(least(sent - received, RUN_MAX));
 		if (echo)
 			round_trips[message] = now() - start;
 	}
@@ -105,7 +108,7 @@ static void server(int echo, uint64_t messages)
 {
 	uint64_t end = received + size * messages;
 	while (received < end) {
-		size_t length = receive_part(stream ? least(echo ? size : RUN_MAX, end - received) : size);
+		size_t length = receive_part(stream ? least(echo ? least(size, RUN_MAX) : RUN_MAX, end - received) : least(size, RUN_MAX));
 		if (echo) {
 			send_all(buffer, length);
 			sent += length;
@@ -175,7 +178,7 @@ int main(int words, char **word)
 	check = strcmp(value[CHECK], "on") == 0;
 	warm_up = strtoull(value[WARM_UP], NULL, 0);
 	round_trips = calloc(count > warm_up ? count : warm_up, sizeof *round_trips);
-	if (size == 0 || size > RUN_MAX || count == 0 || !round_trips)
+	if (size == 0 || (size > RUN_MAX && size % RUN_MAX != 0) || count == 0 || !round_trips)
 		fail("size and count");
 	make_content();
 	if (is_server)

@@ -71,11 +71,17 @@ mod tests {
     #[test]
     fn lines_of_the_image_and_of_the_c_program_are_read() {
         let answer = Answer::read(CLIENT).unwrap();
-        assert_eq!((answer.size, answer.count, answer.hypercalls), (64, 200, Some(1401)));
+        assert_eq!(
+            (answer.size, answer.count, answer.hypercalls),
+            (64, 200, Some(1401))
+        );
         assert_eq!(answer.rtt_ns.unwrap().p999, 1_703_935.0);
         assert_eq!(answer.checked, Some(true));
         let answer = Answer::read(&format!("{C_PROGRAM}\r\n")).unwrap();
-        assert_eq!((answer.rtt_ns, answer.hypercalls, answer.seconds), (None, None, 0.5));
+        assert_eq!(
+            (answer.rtt_ns, answer.hypercalls, answer.seconds),
+            (None, None, 0.5)
+        );
     }
 
     #[test]

@@ -4,11 +4,7 @@ use super::site::{Site, Trouble};
 use crate::compare::catalogue::{Contestant, Measure};
 
 /// Takes one figure, in the measure's unit.
-pub fn run(
-    _site: &mut Site<'_>,
-    contestant: Contestant,
-    measure: Measure,
-) -> Result<f64, Trouble> {
+pub fn run(_site: &mut Site<'_>, contestant: Contestant, measure: Measure) -> Result<f64, Trouble> {
     Err(Trouble::Failed(format!(
         "{} is not measured of {}",
         measure.id(),

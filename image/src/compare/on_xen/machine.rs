@@ -54,10 +54,16 @@ mod tests {
         let info = "host                   : dom0\nrelease                : 6.1.0-40-amd64\nnr_cpus                : 2\n\
             total_memory           : 1023\nxen_version            : 4.17.6-pre\nxen_scheduler          : credit2\n\
             xen_commandline        : console=com1 dom0_mem=512M,max:512M\n";
-        let machine = read(info, "processor\t: 0\nmodel name\t: QEMU TCG CPU version 2.5+\n");
+        let machine = read(
+            info,
+            "processor\t: 0\nmodel name\t: QEMU TCG CPU version 2.5+\n",
+        );
         assert_eq!((machine.cpus, machine.memory_mib), (2, 1023));
         assert_eq!(machine.cpu, "QEMU TCG CPU version 2.5+");
-        assert_eq!((machine.xen.as_str(), machine.dom0_kernel.as_str()), ("4.17.6-pre", "6.1.0-40-amd64"));
+        assert_eq!(
+            (machine.xen.as_str(), machine.dom0_kernel.as_str()),
+            ("4.17.6-pre", "6.1.0-40-amd64")
+        );
         assert_eq!(machine.more["scheduler"], "credit2");
         assert_eq!(read("", "").cpus, 1);
     }

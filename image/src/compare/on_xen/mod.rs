@@ -17,6 +17,8 @@ pub mod life;
 pub mod machine;
 pub mod pairs;
 pub mod site;
+#[cfg(test)]
+mod tests;
 mod trials;
 
 pub use site::{Kit, LinuxGuest, Site, Trouble};

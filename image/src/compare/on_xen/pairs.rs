@@ -3,7 +3,8 @@
 //! Unikernels are created for each run and end with it. Linux guests are booted once, and are idle while others run.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::answer::Answer;
 use super::cpu::CpuTime;
@@ -15,10 +16,10 @@ use crate::xl::DomId;
 /// What a Linux guest of a pair has, in MiB.
 pub const LINUX_MEMORY: u32 = 192;
 
-/// How long a run may take that should take a second or two.
-const RUN: Duration = Duration::from_secs(90);
+/// How long the other end of a run that failed may take to notice.
+const SOON: Duration = Duration::from_secs(3);
 
-/// How often a pair of Linux guests is booted anew after a failure before it is given up.
+/// How often a pair of Linux guests that does not come up is booted before it is given up.
 const BOOTS: u32 = 3;
 
 /// A channel's rings, each way, where a message fits.
@@ -148,8 +149,11 @@ const PROGRAMS: [&str; 5] = [
     "libxenvchan-bench",
     "tcp-bench",
     "udp-bench",
-    "ip",
+    IPROUTE,
 ];
+
+/// iproute2's `ip`; busybox has one of that name that can do less.
+const IPROUTE: &str = "iproute";
 
 /// Bytes of a ring for messages of this size, for all that use vchan.
 pub fn ring(size: u64) -> u64 {
@@ -229,8 +233,8 @@ impl Pairs {
     fn linux(&mut self, site: &mut Site<'_>, way: Way, load: &Load) -> Result<Ran, Trouble> {
         let pair = self.booted(site)?;
         let ran = pair.run(site, way, load);
-        if matches!(ran, Err(Trouble::Failed(_))) && pair.has(program(way)).is_ok() {
-            // One of the two may wait for the other for ever.
+        // One of the two may wait for the other for long.
+        if matches!(ran, Err(Trouble::Failed(_))) && !pair.is_idle(site)? {
             self.clear(site)?;
         }
         ran
@@ -244,7 +248,10 @@ impl Pairs {
         if self.linux.is_none() {
             self.boots += 1;
             match LinuxPair::boot(site, Which::Measured) {
-                Ok(pair) => self.linux = Some(pair),
+                Ok(pair) => {
+                    self.boots = 0;
+                    self.linux = Some(pair);
+                }
                 Err(Trouble::Failed(reason)) => {
                     self.clear(site)?;
                     if self.boots >= BOOTS {
@@ -271,7 +278,7 @@ impl Pairs {
         let Some(pair) = &mut self.linux_beside else {
             return Ok(());
         };
-        pair.has(program(way))?;
+        pair.can(way)?;
         let [server, client] = pair.commands(way, stream);
         for (guest, command) in [(&mut pair.server, server), (&mut pair.client, client)] {
             site.order(guest, &format!("({command}) >/dev/null 2>&1 & true"))?;
@@ -324,17 +331,36 @@ impl LinuxPair {
         })
     }
 
-    fn has(&self, program: &str) -> Result<(), Trouble> {
-        match self.programs.contains(program) {
-            true => Ok(()),
-            false => Err(Trouble::Failed(format!(
+    /// Whether it has what this way takes.
+    fn can(&self, way: Way) -> Result<(), Trouble> {
+        let tcp = matches!(way.setting, Setting::Tcp { .. });
+        let mut wanted = [Some(program(way)), tcp.then_some(IPROUTE)]
+            .into_iter()
+            .flatten();
+        match wanted.find(|program| !self.programs.contains(*program)) {
+            None => Ok(()),
+            Some(program) => Err(Trouble::Failed(format!(
                 "the Linux guest has no program {program}: it was made without"
             ))),
         }
     }
 
+    /// Whether both have done what they were told, soon, so that they can be told something else.
+    fn is_idle(&self, site: &Site<'_>) -> Result<bool, Trouble> {
+        let end = Instant::now() + site.patience.min(SOON);
+        loop {
+            if site.is_idle(&self.server)? && site.is_idle(&self.client)? {
+                return Ok(true);
+            }
+            if Instant::now() >= end {
+                return Ok(false);
+            }
+            thread::sleep(SOON / 50);
+        }
+    }
+
     fn run(&mut self, site: &Site<'_>, way: Way, load: &Load) -> Result<Ran, Trouble> {
-        self.has(program(way))?;
+        self.can(way)?;
         let [server, client] = self.commands(way, load);
         let guests = [self.server.id, self.client.id];
         let before = CpuTime::now(site, &guests)?;
@@ -342,7 +368,7 @@ impl LinuxPair {
         site.order(&mut self.client, &client)?;
         let mut said = [None, None];
         let waiting = || format!("{way} did not end");
-        let [server, client] = site.until(RUN, waiting, || {
+        let [server, client] = site.until(site.patience, waiting, || {
             for (guest, said) in [&self.server, &self.client].into_iter().zip(&mut said) {
                 if said.is_none() {
                     *said = site.has_obeyed(guest)?;
@@ -386,7 +412,7 @@ impl LinuxPair {
             Setting::Tcp { nodelay, gso } => (
                 // What a connection may send at once is what its interface takes when it is made.
                 format!(
-                    "ip link set dev eth0 gso_max_segs {} && ",
+                    "{IPROUTE} link set dev eth0 gso_max_segs {} && ",
                     if gso { 65_535 } else { 1 }
                 ),
                 format!(" nodelay={}", if nodelay { "on" } else { "off" }),
@@ -426,18 +452,13 @@ impl Begun {
 /// The name of the channel of `vchan-bench`.
 const EDGE: &str = "vchan-bench";
 
-fn unikernels(
-    site: &mut Site<'_>,
-    which: Which,
-    way: Way,
-    load: &Load,
-) -> Result<Ran, Trouble> {
+fn unikernels(site: &mut Site<'_>, which: Which, way: Way, load: &Load) -> Result<Ran, Trouble> {
     let ran = begin_unikernels(site, which, way, load).and_then(|begun| {
         let before = CpuTime::now(site, &begun.guests)?;
         begun.go(site)?;
         let [server, client] = begun.which.names();
-        let client = site.heard(client, RUN, Answer::read)?;
-        let server = site.heard(server, RUN, Answer::read)?;
+        let client = site.heard(client, site.patience, Answer::read)?;
+        let server = site.heard(server, site.patience, Answer::read)?;
         let cpu = CpuTime::now(site, &begun.guests)?.since(before);
         Ok(Ran {
             server,
@@ -523,14 +544,16 @@ pub fn setup(site: &Site<'_>, contestant: Contestant) -> String {
             "image tcp-bench, smoltcp over netfront, 8 MiB; buffers of 256 KiB; on a bridge of its own in dom0; \
              {placement}; created for each run"
         ),
-        Contestant::LinuxVchan => format!("program vchan-bench on vchan-linux; {rings}\n{}", linux()),
+        Contestant::LinuxVchan => {
+            format!("program vchan-bench on vchan-linux; {rings}\n{}", linux())
+        }
         Contestant::LinuxLibxenvchan => format!(
             "program libxenvchan-bench on Debian's libxenvchan, blocking calls; {rings}\n{}",
             linux()
         ),
         Contestant::LinuxTcp => format!(
             "program tcp-bench, the kernel's TCP over netfront, netback and a bridge of its own in dom0; \
-             no-gso: gso_max_segs 1 on both interfaces\n{}",
+             no-gso: `ip link set eth0 gso_max_segs 1` in both\n{}",
             linux()
         ),
         Contestant::LinuxUdp => format!(

@@ -30,7 +30,7 @@ pub const PREFIX: &str = "gf-compare-";
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often to look whether something has come about; each look costs dom0 a part of a millisecond.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How often to look whether the domain that is waited for still lives.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
@@ -535,25 +535,34 @@ impl<'t> Site<'t> {
         self.until(patience, silent, || self.has_obeyed(guest))
     }
 
+    /// Whether it has carried out its last order, well or not.
+    pub fn is_idle(&self, guest: &LinuxGuest) -> Result<bool, Trouble> {
+        Ok(self.status(guest)?.is_some())
+    }
+
+    /// With which status the last order has ended, if it has.
+    fn status(&self, guest: &LinuxGuest) -> Result<Option<String>, Trouble> {
+        let path = format!("/local/domain/{}/data/ran", guest.id);
+        let ran = self.store().read(&path)?.unwrap_or_default();
+        let status = ran
+            .split_once(' ')
+            .filter(|(order, _)| *order == guest.orders.to_string());
+        Ok(status.map(|(_, status)| status.to_owned()))
+    }
+
     /// The same without waiting: `None` while it is at work.
     pub fn has_obeyed(&self, guest: &LinuxGuest) -> Result<Option<String>, Trouble> {
-        let at = |key: &str| format!("/local/domain/{}/data/{key}", guest.id);
         let full = Self::full_name(&guest.name);
-        let ran = self.store().read(&at("ran"))?;
-        let status = ran
-            .as_deref()
-            .and_then(|ran| ran.split_once(' '))
-            .filter(|(order, _)| *order == guest.orders.to_string())
-            .map(|(_, status)| status);
-        let Some(status) = status else {
+        let Some(status) = self.status(guest)? else {
             if self.has_ended(guest)? {
                 let last = self.last_words(&guest.name);
                 return Err(Trouble::Failed(format!("{full} has ended{last}")));
             }
             return Ok(None);
         };
-        let said = self.store().read(&at("said"))?.unwrap_or_default();
-        match status {
+        let path = format!("/local/domain/{}/data/said", guest.id);
+        let said = self.store().read(&path)?.unwrap_or_default();
+        match status.as_str() {
             "0" => Ok(Some(said)),
             status => Err(Trouble::Failed(format!(
                 "it ended with {status} in {full}: {said}"

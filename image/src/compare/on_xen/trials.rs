@@ -18,7 +18,7 @@ const TOO_SHORT: f64 = 0.3;
 const TRIES: u32 = 3;
 
 /// One message in so many goes before the clock starts.
-const WARM_UP: u64 = 0;
+const WARM_UP: u64 = 10;
 
 /// Messages at least, so that one of them that is late does not decide.
 const LEAST: u64 = 20;
@@ -143,7 +143,10 @@ impl Trials {
             (true, false) => LEAST_TRIPS,
             (true, true) => LEAST_TRIPS_QUICK,
         };
-        let known = *self.paces.get(&(way, size, echo)).unwrap_or(&pace(way, size, echo));
+        let known = *self
+            .paces
+            .get(&(way, size, echo))
+            .unwrap_or(&pace(way, size, echo));
         let mut count = count(wanted, known, least);
         let mut tries = 1;
         loop {
@@ -151,7 +154,7 @@ impl Trials {
                 echo,
                 size,
                 count,
-                warm_up: count.checked_div(WARM_UP).unwrap_or(0),
+                warm_up: count / WARM_UP,
                 check: false,
             };
             let ran = match loaded {

@@ -1,0 +1,291 @@
+//! Whole comparisons on a dom0 that is none, with Linux guests that are none.
+
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::compare::catalogue::{Contestant, Measure};
+use crate::compare::plan;
+use crate::compare::results::Scope;
+use crate::xl::fake::FakeHost;
+use crate::xl::{ToolError, Tools};
+
+/// A dom0 whose guests do what they are told, as far as they can.
+struct Dom0 {
+    host: FakeHost,
+    free_mib: u64,
+    boots: bool,
+    programs: &'static str,
+    /// A setting whose bytes come out wrong where they are looked at.
+    wrong: &'static str,
+    /// A stop is asked for with this order.
+    stop_at: usize,
+    orders: Cell<usize>,
+    stop: AtomicBool,
+    calls: RefCell<Vec<String>>,
+}
+
+impl Dom0 {
+    fn new() -> Self {
+        Self {
+            host: FakeHost::default(),
+            free_mib: 1_000,
+            boots: true,
+            programs: "vchan-bench libxenvchan-bench tcp-bench udp-bench iproute ",
+            wrong: "none",
+            stop_at: usize::MAX,
+            orders: Cell::new(0),
+            stop: AtomicBool::new(false),
+            calls: RefCell::default(),
+        }
+    }
+
+    /// A guest obeys: its status, and the last line that it prints.
+    fn obey(&self, command: &str) -> (u32, String) {
+        if command.starts_with("for p in") {
+            return (0, self.programs.to_owned());
+        }
+        let value = |key: &str| {
+            let mut words = command.split_whitespace();
+            let value = words.find_map(|word| word.strip_prefix(key));
+            value.unwrap_or_default().to_owned()
+        };
+        if command.contains("check=on") && command.contains(self.wrong) {
+            return (1, "error: byte 7 of the stream is 0x01 and not 0x02".into());
+        }
+        let trips = r#"{"p50":1000,"p99":2000,"p999":3000,"max":4000}"#;
+        let trips = if value("mode=") == "echo" {
+            trips
+        } else {
+            "null"
+        };
+        let warm_up = value("warm-up=").parse().unwrap_or(0u64);
+        let checked = command.contains("check=on");
+        let (size, count) = (value("size="), value("count="));
+        let answer = format!(
+            r#"{{"bench":"x","size":{size},"count":{count},"warm_up":{warm_up},"seconds":0.5,"bytes_per_s":1000,"rtt_ns":{trips},"events_sent":10,"hypercalls":null,"checked":{checked}}}"#
+        );
+        (0, answer)
+    }
+}
+
+impl Tools for Dom0 {
+    fn run(&self, program: &'static str, arguments: &[&str]) -> Result<Vec<u8>, ToolError> {
+        self.calls
+            .borrow_mut()
+            .push(format!("{program} {}", arguments.join(" ")));
+        match (program, arguments) {
+            ("ip", _) => Ok(Vec::new()),
+            ("xl", ["info"]) => Ok(format!("free_memory : {}\n", self.free_mib).into_bytes()),
+            ("xenstore-write", ["--", path, order]) if path.ends_with("/data/run") => {
+                self.orders.set(self.orders.get() + 1);
+                if self.orders.get() >= self.stop_at {
+                    self.stop.store(true, Ordering::Relaxed);
+                }
+                let (number, command) = order.split_once(' ').unwrap();
+                if self.boots {
+                    let (status, said) = match command {
+                        "true" => (0, String::new()),
+                        command => self.obey(command),
+                    };
+                    let base = path.strip_suffix("run").unwrap();
+                    let write = |key: &str, value: &str| {
+                        (&self.host).run("xenstore-write", &["--", &format!("{base}{key}"), value])
+                    };
+                    write("said", &said)?;
+                    write("ran", &format!("{number} {status}"))?;
+                }
+                Ok(Vec::new())
+            }
+            _ => (&self.host).run(program, arguments),
+        }
+    }
+}
+
+/// Runs a comparison; how it ended, and what it told.
+fn compare(dom0: &Dom0, only: &[&str]) -> (Result<(), Trouble>, Vec<Event>) {
+    let scope = Scope {
+        quick: true,
+        only: only.iter().map(|&word| word.to_owned()).collect(),
+        rounds: 1,
+    };
+    let steps = plan::steps(&scope).unwrap();
+    let linux = tempfile::tempdir().unwrap();
+    for part in ["vmlinuz", "initramfs"] {
+        std::fs::write(linux.path().join(part), "x").unwrap();
+    }
+    let kit = Kit {
+        images: linux.path().to_owned(),
+        linux: linux.path().to_owned(),
+        cpus: 2,
+    };
+    let mut events = Vec::new();
+    let mut listener = |event| events.push(event);
+    let mut site = Site::new((dom0, dom0), &dom0.stop, kit, &mut listener).unwrap();
+    site.patience = Duration::from_millis(60);
+    let ended = run(&steps, true, &mut site);
+    drop(site);
+    assert_eq!(dom0.host.domains(), [], "something is left running");
+    let calls = dom0.calls.borrow();
+    let made = |call: &String| call.starts_with("ip link add");
+    if calls.iter().any(made) {
+        assert_eq!(calls.last().unwrap(), "ip link del gf-compare");
+    }
+    (ended, events)
+}
+
+/// `SETTING SIZE` of each sample of this measure.
+fn samples(events: &[Event], wanted: Measure) -> Vec<String> {
+    let pick = |event: &Event| match event {
+        Event::Sample(sample) if sample.subject.measure == wanted => Some(format!(
+            "{} {}",
+            sample.subject.setting,
+            sample.subject.size.unwrap_or(0)
+        )),
+        _ => None,
+    };
+    events.iter().filter_map(pick).collect()
+}
+
+/// The reasons of all failures, each once.
+fn reasons(events: &[Event]) -> Vec<String> {
+    let pick = |event: &Event| match event {
+        Event::Failed(failed) => Some(failed.reason.clone()),
+        _ => None,
+    };
+    let mut reasons: Vec<String> = events.iter().filter_map(pick).collect();
+    reasons.sort();
+    reasons.dedup();
+    reasons
+}
+
+#[test]
+fn linux_guests_are_booted_once_and_every_figure_is_told() {
+    let dom0 = Dom0::new();
+    let (ended, events) = compare(&dom0, &["linux-tcp"]);
+    ended.unwrap();
+    assert_eq!(reasons(&events), Vec::<String>::new());
+    assert_eq!(samples(&events, Measure::Throughput).len(), 12);
+    assert_eq!(samples(&events, Measure::CpuPerMillion).len(), 12);
+    assert_eq!(
+        samples(&events, Measure::RttP999),
+        ["nodelay,no-gso 64", "nodelay,gso 64"]
+    );
+    assert_eq!(events.last(), Some(&Event::Complete));
+    let calls = dom0.calls.borrow();
+    let created = |call: &&String| call.starts_with("xl create");
+    assert_eq!(calls.iter().filter(created).count(), 2);
+    let set_up = |event: &Event| matches!(event, Event::About(about) if about.id == Contestant::LinuxTcp && about.setup.contains("cpus=\"1\""));
+    assert!(events.iter().any(set_up));
+}
+
+#[test]
+fn a_guest_that_never_boots_is_a_failure_of_its_figures_and_the_rest_goes_on() {
+    let dom0 = Dom0 {
+        boots: false,
+        ..Dom0::new()
+    };
+    let (ended, events) = compare(&dom0, &["linux-tcp"]);
+    ended.unwrap();
+    assert_eq!(samples(&events, Measure::Throughput), Vec::<String>::new());
+    for reason in reasons(&events) {
+        assert!(reason.contains("the Linux guest did not boot"), "{reason}");
+    }
+    assert!(!reasons(&events).is_empty());
+    assert_eq!(events.last(), Some(&Event::Complete));
+    // It is not waited for at every step.
+    let calls = dom0.calls.borrow();
+    let created = |call: &&String| call.starts_with("xl create");
+    assert_eq!(calls.iter().filter(created).count(), 6);
+}
+
+#[test]
+fn without_memory_guests_are_not_created_and_the_line_says_how_much_it_takes() {
+    let dom0 = Dom0 {
+        free_mib: 100,
+        ..Dom0::new()
+    };
+    let (ended, events) = compare(&dom0, &["linux-libxenvchan"]);
+    ended.unwrap();
+    let reasons = reasons(&events);
+    assert!(
+        reasons.iter().all(|reason| reason.contains("no memory for")
+            && reason.contains("192 MiB")
+            && reason.contains("100 MiB")),
+        "{reasons:?}"
+    );
+    assert_eq!(events.last(), Some(&Event::Complete));
+}
+
+#[test]
+fn a_program_that_is_missing_is_named_and_the_others_are_measured() {
+    let dom0 = Dom0 {
+        programs: "tcp-bench iproute",
+        ..Dom0::new()
+    };
+    let (ended, events) = compare(&dom0, &["linux-tcp", "linux-libxenvchan"]);
+    ended.unwrap();
+    assert_eq!(samples(&events, Measure::Throughput).len(), 12);
+    let reasons = reasons(&events);
+    assert!(
+        reasons
+            .iter()
+            .all(|reason| reason.contains("no program libxenvchan-bench")),
+        "{reasons:?}"
+    );
+    let calls = dom0.calls.borrow();
+    let created = |call: &&String| call.starts_with("xl create");
+    assert_eq!(
+        calls.iter().filter(created).count(),
+        2,
+        "booted once all the same"
+    );
+}
+
+#[test]
+fn wrong_bytes_are_shown_in_place_of_figures() {
+    let dom0 = Dom0 {
+        wrong: "api=stream",
+        ..Dom0::new()
+    };
+    let (ended, events) = compare(&dom0, &["linux-libxenvchan", "throughput"]);
+    ended.unwrap();
+    assert_eq!(
+        samples(&events, Measure::Throughput),
+        ["packet 64", "packet 4096"]
+    );
+    let reasons = reasons(&events);
+    assert_eq!(reasons.len(), 1);
+    assert!(reasons[0].contains("byte 7 of the stream"), "{reasons:?}");
+}
+
+#[test]
+fn a_stop_keeps_what_there_is_and_leaves_nothing_running() {
+    let dom0 = Dom0 {
+        stop_at: 20,
+        ..Dom0::new()
+    };
+    let (ended, events) = compare(&dom0, &["linux-tcp"]);
+    assert!(matches!(ended, Err(Trouble::Stopped)));
+    assert!(!samples(&events, Measure::Throughput).is_empty());
+    assert!(!events.contains(&Event::Complete));
+    assert_eq!(
+        reasons(&events),
+        Vec::<String>::new(),
+        "a stop is no failure"
+    );
+}
+
+#[test]
+fn without_a_linux_guest_unikernels_are_still_tried() {
+    let dom0 = Dom0::new();
+    // There is no image either.
+    let (ended, events) = compare(&dom0, &["unikernel-vchan", "rtt-p50"]);
+    ended.unwrap();
+    let reasons = reasons(&events);
+    assert!(
+        reasons[0].contains("`grantflow images` builds it"),
+        "{reasons:?}"
+    );
+}
