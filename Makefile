@@ -13,7 +13,7 @@ PROMETHEUS = target/prometheus
 
 CHROMIUM = target/chromium
 
-.PHONY: help images demo lab test bench dist miri soak clean tools chromium
+.PHONY: help images demo lab test bench compare dist miri soak clean tools chromium
 
 help:
 	@echo 'make demo     recorded sensor data through four unikernels on a real Xen to a broker, every result checked'
@@ -22,6 +22,8 @@ help:
 	@echo 'make test     every test: on the host, then in the lab'
 	@echo 'make bench    vchan between two CPUs of this machine, beside libxenvchan and memcpy; readings between two processes'
 	@echo '              every figure of every round: cargo bench -p bench --bench vchan -- --json (--help says what they are)'
+	@echo 'make compare  unikernels beside Linux guests that do the same work, in the lab or this dom0: a report in target/compare;'
+	@echo '              QUICK=1 for what the goals need, in minutes; ONLY=ID,ID for some contestants, measures or goals'
 	@echo 'make dist     one archive with tool, images, recordings and sample configs, for a dom0 without Rust'
 	@echo 'make miri     tests of vchan under Miri, where a nightly Rust has it: SEEDS=$(SEEDS)'
 	@echo 'make soak     the same for hours: ROUNDS=$(ROUNDS) lab rounds, PROPTEST_CASES=$(PROPTEST_CASES), FUZZ_SECONDS=$(FUZZ_SECONDS)'
@@ -45,6 +47,9 @@ test: tools chromium
 bench: tools
 	$(CARGO) bench --quiet --package bench --bench vchan
 	$(GRANTFLOW) up --target process image/pipelines/throughput.toml
+
+compare: images
+	$(GRANTFLOW) compare $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 dist: images
 	$(GRANTFLOW) dist

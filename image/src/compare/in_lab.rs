@@ -87,10 +87,10 @@ fn furnish(
     let parts = Parts::ensure(progress)?;
     let workspace = Workspace::here().map_err(|error| lab::LabError::Job(error.to_string()))?;
     let mut programs: Vec<PathBuf> = fixtures::bench_programs(&workspace, scratch, progress)?;
-    // Says what an interface may be given at once, which busybox's own does not; its shell would prefer that by its name.
-    let iproute = scratch.join("iproute");
-    fs::copy(parts.program("bin/ip")?, &iproute).map_err(lab::LabError::file(&iproute))?;
-    programs.push(iproute);
+    // Says what an interface may be given at once. As `ip`, busybox's shell would take busybox's own; by this name it is `ip link`.
+    let iplink = scratch.join("iplink");
+    fs::copy(parts.program("bin/ip")?, &iplink).map_err(lab::LabError::file(&iplink))?;
+    programs.push(iplink);
     linux_guest::add(job, &parts, &programs)?;
     let setup = format!(
         "Debian's kernel {}, an initramfs of busybox and the programs alone, no disk; mitigations=off as in dom0, \

@@ -144,16 +144,20 @@ fn program(way: Way) -> &'static str {
     }
 }
 
-const PROGRAMS: [&str; 5] = [
+const PROGRAMS: [&str; 6] = [
     "vchan-bench",
     "libxenvchan-bench",
     "tcp-bench",
     "udp-bench",
-    IPROUTE,
+    ETHTOOL,
+    IPLINK,
 ];
 
-/// iproute2's `ip`; busybox has one of that name that can do less.
-const IPROUTE: &str = "iproute";
+/// Switches segmentation offload of an interface.
+const ETHTOOL: &str = "ethtool";
+
+/// iproute2's `ip link` by one of its names, which does where that one is not; busybox has an `ip` that can do less.
+const IPLINK: &str = "iplink";
 
 /// Bytes of a ring for messages of this size, for all that use vchan.
 pub fn ring(size: u64) -> u64 {
@@ -333,16 +337,26 @@ impl LinuxPair {
 
     /// Whether it has what this way takes.
     fn can(&self, way: Way) -> Result<(), Trouble> {
-        let tcp = matches!(way.setting, Setting::Tcp { .. });
-        let mut wanted = [Some(program(way)), tcp.then_some(IPROUTE)]
-            .into_iter()
-            .flatten();
-        match wanted.find(|program| !self.programs.contains(*program)) {
-            None => Ok(()),
-            Some(program) => Err(Trouble::Failed(format!(
-                "the Linux guest has no program {program}: it was made without"
-            ))),
+        let has = |program: &str| self.programs.contains(program);
+        let missing = match way.setting {
+            _ if !has(program(way)) => program(way),
+            Setting::Tcp { .. } if !has(ETHTOOL) && !has(IPLINK) => ETHTOOL,
+            _ => return Ok(()),
+        };
+        Err(Trouble::Failed(format!(
+            "the Linux guest has no program {missing}: it was made without"
+        )))
+    }
+
+    /// The command that has its interface take segments of up to 64 KiB at once, or one by one. A connection goes by what its
+    /// interface takes when it is made.
+    fn switch_gso(&self, on: bool) -> String {
+        if self.programs.contains(ETHTOOL) {
+            let word = if on { "on" } else { "off" };
+            return format!("{ETHTOOL} -K eth0 tso {word} gso {word}");
         }
+        let most = if on { 65_535 } else { 1 };
+        format!("{IPLINK} set dev eth0 gso_max_segs {most}")
     }
 
     /// Whether both have done what they were told, soon, so that they can be told something else.
@@ -410,11 +424,7 @@ impl LinuxPair {
         }
         let (before, after) = match way.setting {
             Setting::Tcp { nodelay, gso } => (
-                // What a connection may send at once is what its interface takes when it is made.
-                format!(
-                    "{IPROUTE} link set dev eth0 gso_max_segs {} && ",
-                    if gso { 65_535 } else { 1 }
-                ),
+                format!("{} && ", self.switch_gso(gso)),
                 format!(" nodelay={}", if nodelay { "on" } else { "off" }),
             ),
             _ => (String::new(), String::new()),
@@ -553,7 +563,7 @@ pub fn setup(site: &Site<'_>, contestant: Contestant) -> String {
         ),
         Contestant::LinuxTcp => format!(
             "program tcp-bench, the kernel's TCP over netfront, netback and a bridge of its own in dom0; \
-             no-gso: `ip link set eth0 gso_max_segs 1` in both\n{}",
+             no-gso: tso and gso off in both, or gso_max_segs 1 where there is no ethtool\n{}",
             linux()
         ),
         Contestant::LinuxUdp => format!(

@@ -32,7 +32,7 @@ impl Dom0 {
             host: FakeHost::default(),
             free_mib: 1_000,
             boots: true,
-            programs: "vchan-bench libxenvchan-bench tcp-bench udp-bench iproute ",
+            programs: "vchan-bench libxenvchan-bench tcp-bench udp-bench iplink ",
             wrong: "none",
             stop_at: usize::MAX,
             orders: Cell::new(0),
@@ -221,7 +221,7 @@ fn without_memory_guests_are_not_created_and_the_line_says_how_much_it_takes() {
 #[test]
 fn a_program_that_is_missing_is_named_and_the_others_are_measured() {
     let dom0 = Dom0 {
-        programs: "tcp-bench iproute",
+        programs: "tcp-bench ethtool",
         ..Dom0::new()
     };
     let (ended, events) = compare(&dom0, &["linux-tcp", "linux-libxenvchan"]);
