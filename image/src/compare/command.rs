@@ -9,10 +9,11 @@ use super::load::{self, HostLoad};
 use super::on_xen::{self, Kit, Site, Trouble, machine};
 use super::plan::{self, QUICK_ROUNDS, ROUNDS, Step};
 use super::results::{Event, Results, Scope};
-use super::{catalogue, goals, in_lab, told};
+use super::{catalogue, goals, in_lab, report, told};
 use crate::failure::Failure;
 use crate::images;
-use crate::lab::signals;
+use crate::lab::linux_guest::Guest;
+use crate::lab::{LabError, fixtures, signals};
 use crate::output;
 use crate::progress::Progress;
 use crate::xl::SystemTools;
@@ -44,13 +45,14 @@ pub struct Args {
     /// How often each figure is taken [default: 5, with --quick 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub rounds: Option<u32>,
-    /// Folder of the report
-    #[arg(long, value_name = "DIR", default_value = "target/compare")]
-    pub out: PathBuf,
+    /// What becomes of the results
+    #[command(flatten)]
+    pub report: report::command::Args,
     /// Folder of the images [default: images beside this program, or where `grantflow images` puts them]
     #[arg(long, value_name = "DIR")]
     pub images: Option<PathBuf>,
-    /// In a dom0, the folder of the Linux guest: vmlinuz and initramfs [default: linux-guest beside this program]
+    /// In a dom0, the folder of the Linux guest: vmlinuz and initramfs [default: linux-guest beside this program, or made of
+    /// what is installed and the bench programs beside this program or in bin there]
     #[arg(long, value_name = "DIR")]
     pub linux_guest: Option<PathBuf>,
     /// Say who is compared, by what, and what is to be reached, and measure nothing
@@ -90,6 +92,9 @@ pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
     if args.list {
         return list(json);
     }
+    if let Some(done) = args.report.without_measuring(json) {
+        return done;
+    }
     let scope = args.scope();
     let steps = plan::steps(&scope).map_err(Failure::input)?;
     if steps.is_empty() {
@@ -110,8 +115,10 @@ pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
             images.display()
         ))
     })?;
+    let before = args.report.before()?;
     let results = gathered(args, scope, &steps, images)?;
-    finish(&results, &args.out, json)
+    args.report.finish(&results, before.as_ref(), json)?;
+    outcome(&results)
 }
 
 /// Runs it where it shall run, and gathers what it tells.
@@ -185,9 +192,20 @@ fn on_xen(
     let tools = SystemTools::new(Arc::clone(&stop), CALL_PATIENCE);
     let cleanup = tools.for_cleanup();
     let seen = machine::look(&tools).map_err(Failure::failed)?;
+    let folder = tempfile::Builder::new()
+        .prefix("grantflow-compare-guest-")
+        .tempdir()?;
+    let linux = linux_guest(args.linux_guest.as_deref(), folder.path());
+    let linux = linux.unwrap_or_else(|error| {
+        listener(Event::Warning(format!(
+            "no Linux guest can be made here: {}",
+            Failure::failed(error)
+        )));
+        folder.path().to_owned()
+    });
     let kit = Kit {
         images,
-        linux: linux_guest(args.linux_guest.as_deref()),
+        linux,
         cpus: seen.cpus,
     };
     listener(Event::Machine(seen));
@@ -199,26 +217,35 @@ fn on_xen(
     }
 }
 
-/// The folder that was named, or the one beside this program.
-fn linux_guest(named: Option<&Path>) -> PathBuf {
-    let beside = || Some(std::env::current_exe().ok()?.parent()?.join("linux-guest"));
-    match named {
-        Some(named) => named.to_owned(),
-        None => beside().unwrap_or_else(|| "linux-guest".into()),
+/// The folder that was named, or the one beside this program, or this one, once a guest is made in it.
+fn linux_guest(named: Option<&Path>, made: &Path) -> Result<PathBuf, LabError> {
+    if let Some(named) = named {
+        return Ok(named.to_owned());
     }
-}
-
-/// Writes the report, says where, and how it ended.
-fn finish(results: &Results, out: &Path, json: bool) -> Result<(), Failure> {
-    std::fs::create_dir_all(out)?;
-    let path = out.join("results.json");
-    std::fs::write(&path, serde_json::to_vec_pretty(results)?)?;
-    if json {
-        output::line(serde_json::to_string_pretty(results)?)?;
-    } else {
-        output::line(path.display())?;
+    let own = std::env::current_exe().map_err(LabError::file("/proc/self/exe"))?;
+    let own = own.parent().unwrap_or(Path::new("/"));
+    let beside = own.join("linux-guest");
+    if beside.is_dir() {
+        return Ok(beside);
     }
-    outcome(results)
+    let guest = Guest::at_hand()?;
+    let programs = fixtures::bench_programs_in(&[own.to_owned(), own.join("bin")]);
+    let write = |name: &str, bytes: &[u8]| {
+        let path = made.join(name);
+        std::fs::write(&path, bytes).map_err(LabError::file(&path))
+    };
+    let kernel = guest.kernel();
+    write(
+        "vmlinuz",
+        &std::fs::read(kernel).map_err(LabError::file(kernel))?,
+    )?;
+    write("initramfs", &guest.initramfs(&programs)?)?;
+    let setup = format!(
+        "{}, an initramfs of busybox and the programs alone, no disk; mitigations=off, console hvc0, quiet",
+        kernel.display()
+    );
+    write("setup", setup.as_bytes())?;
+    Ok(made.to_owned())
 }
 
 /// A comparison that was cut short, or in which something failed, is no success; a goal that was missed is one.

@@ -1,8 +1,7 @@
 //! A comparison in the lab: the same program, run in the dom0 of a Xen that is booted for it. What it tells comes out live, so
 //! that an end that comes too early costs nothing that was measured before.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::results::{Event, Scope};
@@ -86,11 +85,7 @@ fn furnish(
     }
     let parts = Parts::ensure(progress)?;
     let workspace = Workspace::here().map_err(|error| lab::LabError::Job(error.to_string()))?;
-    let mut programs: Vec<PathBuf> = fixtures::bench_programs(&workspace, scratch, progress)?;
-    // Says what an interface may be given at once. As `ip`, busybox's shell would take busybox's own; by this name it is `ip link`.
-    let iplink = scratch.join("iplink");
-    fs::copy(parts.program("bin/ip")?, &iplink).map_err(lab::LabError::file(&iplink))?;
-    programs.push(iplink);
+    let programs = fixtures::bench_programs(&workspace, scratch, progress)?;
     linux_guest::add(job, &parts, &programs)?;
     let setup = format!(
         "Debian's kernel {}, an initramfs of busybox and the programs alone, no disk; mitigations=off as in dom0, \

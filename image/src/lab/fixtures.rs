@@ -45,6 +45,9 @@ const OWN_PROGRAMS: [(&[&str], &[&str]); 3] = [
 /// What Linux guests are measured with.
 const BENCH_PROGRAMS: [&str; 3] = ["vchan-bench", "tcp-bench", "udp-bench"];
 
+/// And with Debian's libxenvchan: a program in C.
+const LIBXENVCHAN_PROGRAM: &str = "libxenvchan-bench";
+
 /// The folder of the lab's scenarios.
 pub fn scenario_folder(workspace: &Workspace) -> PathBuf {
     workspace.root.join("image/tests/lab")
@@ -194,6 +197,16 @@ fn c_program(source: &Path, program: &Path, tree: &Path) -> Result<(), LabError>
     })
 }
 
+/// What Linux guests are measured with, as far as it is in one of these folders.
+pub fn bench_programs_in(folders: &[PathBuf]) -> Vec<PathBuf> {
+    let names = BENCH_PROGRAMS.into_iter().chain([LIBXENVCHAN_PROGRAM]);
+    let find = |name: &str| {
+        let mut places = folders.iter().map(|folder| folder.join(name));
+        places.find(|path| path.is_file())
+    };
+    names.filter_map(find).collect()
+}
+
 /// Builds what Linux guests are measured with: the workspace's bench programs, and the same on Debian's libxenvchan, which goes
 /// into the folder `into`. What cannot be built is left out, which is said aloud; its contestant fails then, and says why.
 pub fn bench_programs(
@@ -209,8 +222,8 @@ pub fn bench_programs(
     build(&arguments, workspace)?;
     let release = workspace.target.join("release");
     let mut programs = BENCH_PROGRAMS.map(|name| release.join(name)).to_vec();
-    let source = scenario_folder(workspace).join("libxenvchan-bench.c");
-    let program = into.join("libxenvchan-bench");
+    let source = scenario_folder(workspace).join(format!("{LIBXENVCHAN_PROGRAM}.c"));
+    let program = into.join(LIBXENVCHAN_PROGRAM);
     let tree = Parts::ensure(progress)?.tree();
     match c_program(&source, &program, &tree) {
         Ok(()) => programs.push(program),

@@ -144,20 +144,23 @@ fn program(way: Way) -> &'static str {
     }
 }
 
-const PROGRAMS: [&str; 6] = [
+const PROGRAMS: [&str; 5] = [
     "vchan-bench",
     "libxenvchan-bench",
     "tcp-bench",
     "udp-bench",
     ETHTOOL,
-    IPLINK,
 ];
 
 /// Switches segmentation offload of an interface.
 const ETHTOOL: &str = "ethtool";
 
-/// iproute2's `ip link` by one of its names, which does where that one is not; busybox has an `ip` that can do less.
-const IPLINK: &str = "iplink";
+/// Has an interface take segments of up to 64 KiB at once, or one by one, and then goes on. A connection goes by what its interface
+/// takes when it is made.
+fn switch_gso(on: bool) -> String {
+    let word = if on { "on" } else { "off" };
+    format!("{ETHTOOL} -K eth0 tso {word} gso {word} && ")
+}
 
 /// Bytes of a ring for messages of this size, for all that use vchan.
 pub fn ring(size: u64) -> u64 {
@@ -340,23 +343,12 @@ impl LinuxPair {
         let has = |program: &str| self.programs.contains(program);
         let missing = match way.setting {
             _ if !has(program(way)) => program(way),
-            Setting::Tcp { .. } if !has(ETHTOOL) && !has(IPLINK) => ETHTOOL,
+            Setting::Tcp { .. } if !has(ETHTOOL) => ETHTOOL,
             _ => return Ok(()),
         };
         Err(Trouble::Failed(format!(
             "the Linux guest has no program {missing}: it was made without"
         )))
-    }
-
-    /// The command that has its interface take segments of up to 64 KiB at once, or one by one. A connection goes by what its
-    /// interface takes when it is made.
-    fn switch_gso(&self, on: bool) -> String {
-        if self.programs.contains(ETHTOOL) {
-            let word = if on { "on" } else { "off" };
-            return format!("{ETHTOOL} -K eth0 tso {word} gso {word}");
-        }
-        let most = if on { 65_535 } else { 1 };
-        format!("{IPLINK} set dev eth0 gso_max_segs {most}")
     }
 
     /// Whether both have done what they were told, soon, so that they can be told something else.
@@ -424,7 +416,7 @@ impl LinuxPair {
         }
         let (before, after) = match way.setting {
             Setting::Tcp { nodelay, gso } => (
-                format!("{} && ", self.switch_gso(gso)),
+                switch_gso(gso),
                 format!(" nodelay={}", if nodelay { "on" } else { "off" }),
             ),
             _ => (String::new(), String::new()),
@@ -563,7 +555,7 @@ pub fn setup(site: &Site<'_>, contestant: Contestant) -> String {
         ),
         Contestant::LinuxTcp => format!(
             "program tcp-bench, the kernel's TCP over netfront, netback and a bridge of its own in dom0; \
-             no-gso: tso and gso off in both, or gso_max_segs 1 where there is no ethtool\n{}",
+             no-gso: `ethtool -K eth0 tso off gso off` in both\n{}",
             linux()
         ),
         Contestant::LinuxUdp => format!(

@@ -32,7 +32,7 @@ impl Dom0 {
             host: FakeHost::default(),
             free_mib: 1_000,
             boots: true,
-            programs: "vchan-bench libxenvchan-bench tcp-bench udp-bench iplink ",
+            programs: "vchan-bench libxenvchan-bench tcp-bench udp-bench ethtool ",
             wrong: "none",
             stop_at: usize::MAX,
             orders: Cell::new(0),
