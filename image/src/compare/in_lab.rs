@@ -29,10 +29,10 @@ pub fn emulator() -> Option<String> {
         .output()
         .ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let version = text
+    let mut words = text
         .split_whitespace()
         .skip_while(|word| *word != "version");
-    let version = version.skip(1).next()?.to_owned();
+    let version = words.nth(1)?;
     Some(format!("QEMU {version} (TCG)"))
 }
 

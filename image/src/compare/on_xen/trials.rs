@@ -194,9 +194,9 @@ fn pace(way: Way, size: u64, echo: bool) -> f64 {
     let bytes = size as f64;
     let (message, byte, trip) = match way.contestant {
         Contestant::UnikernelVchan => (0.3e-6, 1.5e-9, 300e-6),
-        Contestant::UnikernelTcp => (20e-6, 30e-9, 1e-3),
+        Contestant::UnikernelTcp => (40e-6, 200e-9, 1e-3),
         Contestant::LinuxVchan | Contestant::LinuxLibxenvchan => (1e-6, 10e-9, 500e-6),
-        _ => (150e-6, 30e-9, 2e-3),
+        _ => (150e-6, 200e-9, 2e-3),
     };
     match echo {
         false => message + byte * bytes,
