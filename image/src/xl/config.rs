@@ -265,7 +265,7 @@ on_crash = "preserve"
             ..sensor()
         };
         let text = on("xenbr0").render().unwrap_or_default();
-        assert!(!text.contains("cpus"), "left to Xen: {text}");
+        assert!(!text.contains("\ncpus"), "left to Xen: {text}");
         assert!(text.contains("vif = [\"bridge=xenbr0\"]\n"), "{text}");
         for name in ["", "a,script=x", "a\"]", "sixteen-letters-"] {
             assert_eq!(on(name).render(), Err(ConfigError::Bridge(name.to_owned())));
