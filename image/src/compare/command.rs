@@ -32,6 +32,8 @@ pub enum Target {
 
 /// What `grantflow compare` is told.
 #[derive(clap::Args, Debug)]
+// Beside that of the report's, whose struct has the same name.
+#[group(id = "comparison")]
 pub struct Args {
     /// Where to run [default: xen in a dom0, elsewhere lab]
     #[arg(long, value_enum)]

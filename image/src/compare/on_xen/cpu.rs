@@ -51,3 +51,19 @@ fn own() -> Duration {
     let first = text.split_whitespace().next();
     Duration::from_nanos(first.and_then(|spent| spent.parse().ok()).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_used_before_does_not_count_and_a_domain_that_went_takes_nothing_back() {
+        let at = |dom0, guests| CpuTime {
+            dom0: Duration::from_secs(dom0),
+            guests: Duration::from_secs(guests),
+        };
+        assert_eq!(at(7, 5).since(at(3, 4)), at(4, 1));
+        assert_eq!(at(7, 1).since(at(3, 4)).seconds(), 4.0);
+        assert!(own() > Duration::ZERO);
+    }
+}
