@@ -1,7 +1,11 @@
 //! The command line of a stage's program. Pure.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use stage::EdgeName;
+
+use crate::tcp::Address;
 
 /// What a program is told beside the parameters of its stage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +20,8 @@ pub struct Arguments {
     pub meet: Option<PathBuf>,
     /// `--xen`: over Xen's devices and xenstore.
     pub xen: bool,
+    /// `--tcp`: where its edges meet over TCP.
+    pub tcp: Vec<Address>,
     /// `--parent`: with which process it ends.
     pub parent: Option<i32>,
 }
@@ -48,8 +54,14 @@ pub enum ArgumentError {
     #[error("--parent: \"{0}\" is not the number of a process")]
     Parent(String),
     /// Options that contradict each other.
-    #[error("--meet: a folder of this host, which --xen does without")]
-    MeetOnXen,
+    #[error("--meet: a folder of this host, which {0} does without")]
+    MeetAnd(&'static str),
+    /// Not the place of an edge.
+    #[error("--tcp: \"{0}\" is not EDGE=ADDRESS:PORT, as in flow=10.0.0.2:7000")]
+    Tcp(String),
+    /// An edge with two places.
+    #[error("--tcp: {0}: given twice")]
+    TcpTwice(String),
 }
 
 /// Reads the words after the program's name.
@@ -58,6 +70,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, Argum
     let mut parent = None;
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
+        let mut address = None;
         let (option, slot) = match word.to_str() {
             Some("-h" | "--help") => return Ok(Request::Help),
             Some("--xen") => {
@@ -67,6 +80,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, Argum
             Some("--module") => ("--module", &mut arguments.module),
             Some("--keys") => ("--keys", &mut arguments.keys),
             Some("--meet") => ("--meet", &mut arguments.meet),
+            Some("--tcp") => ("--tcp", &mut address),
             Some("--parent") => ("--parent", &mut parent),
             Some(word) if !word.starts_with('-') && word.contains('=') => {
                 add(&mut arguments.parameters, word);
@@ -84,9 +98,17 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, Argum
         if slot.replace(value.into()).is_some() {
             return Err(ArgumentError::Twice(option));
         }
+        if let Some(word) = address {
+            let address = place(&word)?;
+            if arguments.tcp.iter().any(|other| other.edge == address.edge) {
+                return Err(ArgumentError::TcpTwice(address.edge));
+            }
+            arguments.tcp.push(address);
+        }
     }
-    if arguments.xen && arguments.meet.is_some() {
-        return Err(ArgumentError::MeetOnXen);
+    if arguments.meet.is_some() && (arguments.xen || !arguments.tcp.is_empty()) {
+        let other = if arguments.xen { "--xen" } else { "--tcp" };
+        return Err(ArgumentError::MeetAnd(other));
     }
     arguments.parent = parent.map(number).transpose()?;
     Ok(Request::Run(arguments))
@@ -96,6 +118,17 @@ fn number(word: PathBuf) -> Result<i32, ArgumentError> {
     let text = word.to_string_lossy();
     let number = text.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| ArgumentError::Parent(text.escape_debug().to_string()))
+}
+
+fn place(word: &Path) -> Result<Address, ArgumentError> {
+    let text = word.to_string_lossy();
+    let parts = text.split_once('=').and_then(|(edge, socket)| {
+        let name = EdgeName::new(edge)?;
+        Some((name.to_string(), socket.parse().ok()?))
+    });
+    let (edge, socket) =
+        parts.ok_or_else(|| ArgumentError::Tcp(text.escape_debug().to_string()))?;
+    Ok(Address { edge, socket })
 }
 
 /// Adds a word as a parameter. The shell has taken away the quotes around a value with spaces.
@@ -136,6 +169,8 @@ mod tests {
             "name.1=water flow",
             "log=",
             "topic=\"a b\"",
+            "--tcp",
+            "flow=10.0.0.2:7000",
             "--parent",
             "7",
         ]) else {
@@ -146,6 +181,11 @@ mod tests {
             r#"in.flow=? name.1="water flow" log="" topic="a b""#
         );
         assert_eq!(arguments.module, Some("data.csv".into()));
+        let flow = Address {
+            edge: "flow".into(),
+            socket: ([10, 0, 0, 2], 7000).into(),
+        };
+        assert_eq!(arguments.tcp, [flow]);
         assert_eq!(arguments.parent, Some(7));
         assert_eq!(read(&["a=b", "--help", "nonsense"]), Ok(Request::Help));
         assert_eq!(read(&[]), Ok(Request::Run(Arguments::default())));
@@ -160,6 +200,18 @@ mod tests {
             (&["--keys", ""], "--keys: give it a value"),
             (&["--meet", "a", "--meet", "b"], "--meet: given twice"),
             (&["--meet", "a", "--xen"], "--meet: a folder"),
+            (
+                &["--tcp", "a=[::1]:9", "--meet", "a"],
+                "--meet: a folder of this host, which --tcp",
+            ),
+            (
+                &["--tcp", "a=1.2.3.4:5", "--tcp", "a=1.2.3.4:6"],
+                "--tcp: a: given twice",
+            ),
+            (&["--tcp", "1.2.3.4:5"], "--tcp: \"1.2.3.4:5\" is not EDGE="),
+            (&["--tcp", "a=1.2.3.4"], "--tcp: \"a=1.2.3.4\" is not"),
+            (&["--tcp", "A=1.2.3.4:5"], "--tcp: \"A="),
+            (&["--tcp"], "--tcp: give it a value"),
             (&["--parent", "-1"], "--parent: \"-1\""),
             (&["\x1b[2J"], "\\u{1b}[2J: neither"),
         ] {

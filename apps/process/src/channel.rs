@@ -1,148 +1,99 @@
-//! An open edge.
+//! An open edge: a link, and the news of who is to be at its other end.
 
-use core::fmt;
 use core::pin::pin;
-use core::time::Duration;
-use std::time::Instant;
 
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
-use stage::runner::{Events, first};
-use vchan_linux::platform::Rendezvous;
-use vchan_linux::{Endpoint, Policy, ReadError, Reader, WriteError, Writer, sleep_until};
+use stage::runner::{Events, Reader, Writer, first};
 
 use crate::peer::PeerSource;
 
-/// How often a writer that is not blocked asks whether its reader is there.
-const LOOK_FOR_PEER: Duration = Duration::from_secs(1);
+/// An open edge, as long as its peer stays the same.
+pub trait Link: Reader + Writer {}
+
+impl<L: Reader + Writer> Link for L {}
 
 /// An open edge. The runner uses one of its two directions.
-pub struct Channel<R: Rendezvous> {
-    reader: Reader<R>,
-    writer: Writer<R>,
+pub struct Channel<L> {
+    link: L,
     peer: PeerSource,
-    /// When it was last asked whether the peer is there.
-    looked: Instant,
 }
 
-impl<R: Rendezvous> Channel<R> {
-    pub(crate) fn new(mut endpoint: Endpoint<R>, peer: PeerSource) -> Self {
-        // The runner reads what there is and says when a group of packs is complete.
-        endpoint.set_policy(Policy::Batched);
-        let (reader, writer) = endpoint.split();
-        Self {
-            reader,
-            writer,
-            peer,
-            looked: Instant::now(),
-        }
-    }
-
-    fn event_counters(&self) -> Events {
-        let counters = self.writer.stats().counters();
-        Events {
-            sent: counters.events_sent,
-            received: counters.events_received,
-        }
+impl<L: Link> Channel<L> {
+    pub(crate) fn new(link: L, peer: PeerSource) -> Self {
+        Self { link, peer }
     }
 }
 
 /// What ended an edge.
 #[derive(Debug, thiserror::Error)]
-pub enum ChannelError {
-    /// Reading failed.
+pub enum ChannelError<E> {
+    /// Its link.
     #[error(transparent)]
-    Read(ReadError),
-    /// Writing failed.
-    #[error(transparent)]
-    Write(WriteError),
+    Link(E),
     /// Another peer was named.
     #[error("another peer was named")]
     PeerChanged,
 }
 
-impl embedded_io_async::Error for ChannelError {
+impl<E: embedded_io_async::Error> embedded_io_async::Error for ChannelError<E> {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Read(error) => embedded_io_async::Error::kind(error),
-            Self::Write(error) => embedded_io_async::Error::kind(error),
+            Self::Link(error) => error.kind(),
             Self::PeerChanged => ErrorKind::ConnectionReset,
         }
     }
 }
 
-impl<R: Rendezvous> fmt::Debug for Channel<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Channel").finish_non_exhaustive()
-    }
+impl<L: Link> ErrorType for Channel<L> {
+    type Error = ChannelError<L::Error>;
 }
 
-impl<R: Rendezvous> ErrorType for Channel<R> {
-    type Error = ChannelError;
-}
-
-impl<R: Rendezvous> Read for Channel<R> {
-    async fn read(&mut self, out: &mut [u8]) -> Result<usize, ChannelError> {
-        let Self { reader, peer, .. } = self;
-        // The ring is asked first: bytes that had arrived come before the news.
-        match first(pin!(reader.read(out)), pin!(peer.changed())).await {
-            Some(count) => count.map_err(ChannelError::Read),
+impl<L: Link> Read for Channel<L> {
+    async fn read(&mut self, out: &mut [u8]) -> Result<usize, Self::Error> {
+        let Self { link, peer } = self;
+        // The link is asked first: bytes that had arrived come before the news.
+        match first(pin!(link.read(out)), pin!(peer.changed())).await {
+            Some(count) => count.map_err(ChannelError::Link),
             None => Err(ChannelError::PeerChanged),
         }
     }
 }
 
-impl<R: Rendezvous> Write for Channel<R> {
-    async fn write(&mut self, data: &[u8]) -> Result<usize, ChannelError> {
-        let Self { writer, peer, .. } = self;
-        match first(pin!(writer.write(data)), pin!(peer.changed())).await {
-            Some(count) => count.map_err(ChannelError::Write),
+impl<L: Link> Write for Channel<L> {
+    async fn write(&mut self, data: &[u8]) -> Result<usize, Self::Error> {
+        let Self { link, peer } = self;
+        match first(pin!(link.write(data)), pin!(peer.changed())).await {
+            Some(count) => count.map_err(ChannelError::Link),
             None => Err(ChannelError::PeerChanged),
         }
     }
 
-    async fn flush(&mut self) -> Result<(), ChannelError> {
-        self.writer.publish().map_err(ChannelError::Write)
+    async fn flush(&mut self) -> Result<(), Self::Error> {
+        self.link.flush().await.map_err(ChannelError::Link)
     }
 }
 
-impl<R: Rendezvous> stage::runner::Reader for Channel<R> {
+impl<L: Link> Reader for Channel<L> {
     fn events(&self) -> Events {
-        self.event_counters()
+        Reader::events(&self.link)
     }
 }
 
-impl<R: Rendezvous> stage::runner::Writer for Channel<R> {
+impl<L: Link> Writer for Channel<L> {
     fn events(&self) -> Events {
-        self.event_counters()
+        Writer::events(&self.link)
     }
 
     fn unread(&self) -> usize {
-        self.writer.unread() as usize
+        self.link.unread()
     }
 
     async fn drained(&mut self) {
-        // An error says that the reader is gone; `unread` tells what it left.
-        let _ = self.writer.drained().await;
+        self.link.drained().await;
     }
 
     async fn gone(&mut self) {
-        let Self {
-            writer,
-            peer,
-            looked,
-            ..
-        } = self;
-        let silently = async {
-            loop {
-                sleep_until(*looked + LOOK_FOR_PEER).await;
-                *looked = Instant::now();
-                // An error is a peer that broke the protocol: the next write says so.
-                let _ = writer.look_for_peer();
-                if !writer.is_connected() {
-                    return;
-                }
-            }
-        };
-        first(pin!(silently), pin!(peer.changed())).await;
+        let Self { link, peer } = self;
+        first(pin!(link.gone()), pin!(peer.changed())).await;
     }
 }

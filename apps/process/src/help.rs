@@ -18,6 +18,9 @@ Options:
                   [default: $XDG_RUNTIME_DIR/grantflow/vchan]
   --xen           on Xen, in dom0 or a Linux guest: edges over Xen's devices, keys in xenstore,
                   which one stage of a domain can have; others of it get a folder with --keys
+  --tcp EDGE=ADDRESS:PORT
+                  edges over TCP, this one at that address, where its reading side listens; once for
+                  each edge; whom PEER names does not matter then, and --xen is for keys alone
   --parent PID    end with this process, which started it
   -h, --help      this text
 

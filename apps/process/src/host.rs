@@ -1,7 +1,6 @@
-//! What a stage's runner needs of the machine: edges over vchan, state and counters as keys, time, console.
+//! What a stage's runner needs of the machine: edges, state and counters as keys, time, console.
 
 use core::cell::RefCell;
-use core::fmt::Display;
 use core::pin::pin;
 use core::time::Duration;
 use std::rc::Rc;
@@ -10,17 +9,17 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use stage::counters::Counters;
 use stage::runner::{Host, OpenError, first};
 use stage::state::State;
-use stage::{Direction, Edge, EdgeName, Timestamp};
-use vchan_linux::{ConnectOptions, Endpoint, Layout, OfferOptions, sleep_until};
+use stage::{Edge, EdgeName, Timestamp};
+use vchan_linux::sleep_until;
 
 use crate::channel::Channel;
 use crate::console::Console;
 use crate::keys::Keys;
 use crate::orders::Orders;
 use crate::peer::{PeerSource, Who};
-use crate::place::Place;
+use crate::place::{Failure, Place};
 
-/// The first pause after a failed attempt to make a channel, doubled with each further one.
+/// The first pause after a failed attempt to open an edge, doubled with each further one.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 /// The longest pause.
 const RETRY_LONGEST: Duration = Duration::from_secs(5);
@@ -38,20 +37,6 @@ pub struct ProcessHost<P> {
     published: RefCell<Vec<(String, String)>>,
 }
 
-/// Why a channel was not made.
-enum Failure {
-    /// It may work another time.
-    Passing(String),
-    /// It never will.
-    Final(String),
-}
-
-impl Failure {
-    fn passing(error: impl Display) -> Self {
-        Self::Passing(error.to_string())
-    }
-}
-
 impl<P: Place> ProcessHost<P> {
     /// With edges that meet at this place.
     pub fn new(place: P, keys: Keys, orders: Orders, console: Console) -> Self {
@@ -65,20 +50,20 @@ impl<P: Place> ProcessHost<P> {
         }
     }
 
-    async fn open(&self, edge: &Edge) -> Result<Channel<P::Meeting>, OpenError> {
+    async fn open(&self, edge: &Edge) -> Result<Channel<P::Link>, OpenError> {
         let mut peer = PeerSource::new(&self.keys, edge)?;
         let mut pause = RETRY_FIRST;
         loop {
             let who = peer.who().await?;
             let made = {
-                let making = pin!(self.make(edge, &who));
+                let making = pin!(self.place.open(edge, &who));
                 let complaint = pin!(complain(edge.name, &who));
                 let changed = pin!(peer.changed());
                 let renamed = pin!(first(changed, complaint));
                 first(making, renamed).await
             };
             match made {
-                Some(Ok(endpoint)) => return Ok(Channel::new(endpoint, peer)),
+                Some(Ok(link)) => return Ok(Channel::new(link, peer)),
                 Some(Err(Failure::Final(message))) => return Err(OpenError(message)),
                 Some(Err(Failure::Passing(message))) => {
                     log::warn!(
@@ -91,27 +76,6 @@ impl<P: Place> ProcessHost<P> {
                 }
                 None => pause = RETRY_FIRST,
             }
-        }
-    }
-
-    /// Makes the channel of an edge with a peer, and waits for it as long as it takes.
-    async fn make(&self, edge: &Edge, who: &Who) -> Result<Endpoint<P::Meeting>, Failure> {
-        let wrong = |error: String| Failure::Final(format!("edge {}: {error}", edge.name));
-        let meeting = self.place.meeting(edge.direction, edge.name, who);
-        let meeting = meeting.map_err(wrong)?;
-        match edge.direction {
-            Direction::In => {
-                let layout = Layout::for_sizes(edge.ring as usize, 0);
-                let layout = layout.map_err(|error| wrong(error.to_string()))?;
-                let endpoint = Endpoint::offer(&meeting, OfferOptions::from(layout))
-                    .await
-                    .map_err(Failure::passing)?;
-                endpoint.connected().await.map_err(Failure::passing)?;
-                Ok(endpoint)
-            }
-            Direction::Out => Endpoint::connect(&meeting, ConnectOptions::default())
-                .await
-                .map_err(Failure::passing),
         }
     }
 
@@ -138,8 +102,8 @@ async fn complain(edge: EdgeName, who: &Who) {
 }
 
 impl<P: Place> Host for ProcessHost<P> {
-    type Reader = Channel<P::Meeting>;
-    type Writer = Channel<P::Meeting>;
+    type Reader = Channel<P::Link>;
+    type Writer = Channel<P::Link>;
 
     fn now(&self) -> Duration {
         self.started.elapsed()

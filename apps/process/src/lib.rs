@@ -1,9 +1,10 @@
-//! A sensing function as a program on Linux: the same function that an image is made of, over the same vchan.
+//! A sensing function as a program on Linux: the same function that an image is made of, over the same vchan, or over TCP.
 //!
 //! * [`run`] is the program from its start to its end, [`main!`] makes one of a [`Stage`](stage::Stage);
 //! * [`arguments`] and [`help`]: its command line;
 //! * [`host`]: what the runner asks of the machine; [`channel`]: an open edge;
-//! * [`place`]: where edges meet, in a folder of this host or over Xen's devices; [`peer`]: who is at their other end;
+//! * [`place`]: where edges meet, in a folder of this host or over Xen's devices; [`ring`]: one of them, over vchan;
+//! * [`tcp`]: the same over TCP; [`peer`]: who is at their other end;
 //! * [`keys`]: where a stage tells about itself, and is told of its peers;
 //! * [`net`]: TCP; [`console`]: standard output and the log; [`orders`]: signals.
 
@@ -17,7 +18,9 @@ pub mod net;
 pub mod orders;
 pub mod peer;
 pub mod place;
+pub mod ring;
 pub mod run;
+pub mod tcp;
 
 pub use net::Network;
 #[doc(hidden)]

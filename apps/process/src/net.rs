@@ -34,6 +34,18 @@ impl AsFd for Socket {
     }
 }
 
+impl Stream {
+    /// Over a socket that waits for nothing.
+    pub(crate) fn new(socket: TcpStream) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self(Arc::new(Socket(socket))))
+    }
+
+    pub(crate) fn socket(&self) -> &TcpStream {
+        &self.0.0
+    }
+}
+
 /// What a thread finds out, and who is to be told.
 #[derive(Default)]
 struct Answer {
@@ -72,7 +84,7 @@ impl Net for Network {
             }
         })
         .await?;
-        Ok(Stream(Arc::new(Socket(stream))))
+        Stream::new(stream)
     }
 
     fn random(&self) -> u64 {
@@ -94,7 +106,6 @@ fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
         }
     }
     let stream = outcome?;
-    stream.set_nonblocking(true)?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

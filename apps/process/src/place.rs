@@ -2,14 +2,45 @@
 
 use core::fmt::Display;
 
-use stage::{Direction, EdgeName};
+use stage::{Direction, Edge, EdgeName};
 use vchan_linux::platform::Rendezvous;
-use vchan_linux::{local, xen};
+use vchan_linux::{ConnectOptions, Endpoint, Layout, OfferOptions, local, xen};
 
+use crate::channel::Link;
 use crate::peer::Who;
+use crate::ring::Ring;
 
-/// A place with many meetings.
+/// A place where edges meet.
+#[expect(
+    async_fn_in_trait,
+    reason = "a stage runs on one thread: futures need not be Send"
+)]
 pub trait Place {
+    /// An open edge, as long as its peer stays the same.
+    type Link: Link;
+
+    /// Opens an edge to a peer, which it waits for as long as it takes.
+    async fn open(&self, edge: &Edge, peer: &Who) -> Result<Self::Link, Failure>;
+}
+
+/// Why an edge was not opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// It may work another time.
+    Passing(String),
+    /// It never will.
+    Final(String),
+}
+
+impl Failure {
+    /// What may work another time.
+    pub fn passing(error: impl Display) -> Self {
+        Self::Passing(error.to_string())
+    }
+}
+
+/// A place with many meetings over vchan.
+pub trait Meetings {
     /// One of them.
     type Meeting: Rendezvous<Error: Display>;
 
@@ -20,6 +51,31 @@ pub trait Place {
         edge: EdgeName,
         peer: &Who,
     ) -> Result<Self::Meeting, String>;
+}
+
+impl<M: Meetings> Place for M {
+    type Link = Ring<M::Meeting>;
+
+    async fn open(&self, edge: &Edge, peer: &Who) -> Result<Self::Link, Failure> {
+        let wrong = |error: String| Failure::Final(format!("edge {}: {error}", edge.name));
+        let meeting = self.meeting(edge.direction, edge.name, peer);
+        let meeting = meeting.map_err(wrong)?;
+        let endpoint = match edge.direction {
+            Direction::In => {
+                let layout = Layout::for_sizes(edge.ring as usize, 0);
+                let layout = layout.map_err(|error| wrong(error.to_string()))?;
+                let endpoint = Endpoint::offer(&meeting, OfferOptions::from(layout))
+                    .await
+                    .map_err(Failure::passing)?;
+                endpoint.connected().await.map_err(Failure::passing)?;
+                endpoint
+            }
+            Direction::Out => Endpoint::connect(&meeting, ConnectOptions::default())
+                .await
+                .map_err(Failure::passing)?,
+        };
+        Ok(Ring::new(endpoint))
+    }
 }
 
 /// A folder of this host. An edge meets as `READER.EDGE`; one whose peer is a number, whichever, as `EDGE` alone, where any
@@ -36,7 +92,7 @@ pub fn name(reader: &str, edge: &str) -> String {
     format!("{reader}.{edge}")
 }
 
-impl Place for InFolder {
+impl Meetings for InFolder {
     type Meeting = local::Meeting;
 
     fn meeting(
@@ -60,7 +116,7 @@ pub struct OnXen {
     pub own: u16,
 }
 
-impl Place for OnXen {
+impl Meetings for OnXen {
     type Meeting = xen::Meeting;
 
     fn meeting(
@@ -89,7 +145,7 @@ mod tests {
     use super::*;
 
     fn told(
-        place: &impl Place<Meeting: core::fmt::Debug>,
+        place: &impl Meetings<Meeting: core::fmt::Debug>,
         direction: Direction,
         peer: &Who,
     ) -> String {

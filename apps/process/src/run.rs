@@ -22,6 +22,7 @@ use crate::keys::Keys;
 use crate::net::Network;
 use crate::orders::Orders;
 use crate::place::{InFolder, OnXen, Place};
+use crate::tcp::OverTcp;
 
 /// Runs stage `S` as this program: what its `main` is.
 pub fn run<S: Stage>() -> ExitCode {
@@ -74,19 +75,27 @@ fn stage<S: Stage, C: Companion<S>>(
     arguments: &Arguments,
     companion: impl FnOnce() -> C,
 ) -> Result<(), String> {
-    if arguments.xen {
+    let mut own = None;
+    let keys = if arguments.xen {
         let mut store = Connection::open().map_err(|error| error.to_string())?;
-        let own = own_domain(&mut store)?;
-        let keys = match &arguments.keys {
+        own = Some(own_domain(&mut store)?);
+        match &arguments.keys {
             Some(folder) => Keys::in_folder(folder),
             None => Keys::in_xenstore(store).map_err(|error| error.to_string())?,
-        };
+        }
+    } else {
+        match &arguments.keys {
+            Some(folder) => Keys::in_folder(folder),
+            None => Keys::nowhere(),
+        }
+    };
+    if !arguments.tcp.is_empty() {
+        let place = |plan: &Plan<'_>| OverTcp::new(&arguments.tcp, plan);
+        return with_keys::<S, C, _>(arguments, keys, companion, place);
+    }
+    if let Some(own) = own {
         return with_keys::<S, C, _>(arguments, keys, companion, |_| Ok(OnXen { own }));
     }
-    let keys = match &arguments.keys {
-        Some(folder) => Keys::in_folder(folder),
-        None => Keys::nowhere(),
-    };
     with_keys::<S, C, _>(arguments, keys, companion, |plan| {
         let folder = match &arguments.meet {
             Some(folder) => Folder::at(folder),
