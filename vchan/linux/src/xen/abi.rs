@@ -151,6 +151,8 @@ pub(super) const SYSCTL_U: usize = 8;
 pub(super) const DOMCTL: u64 = 36;
 /// `XEN_DOMCTL_INTERFACE_VERSION`, likewise; it is what `struct xen_domctl_getdomaininfo` goes by.
 pub(super) const DOMCTL_INTERFACE_VERSION: u32 = 0x15;
+/// `XEN_DOMCTL_unpausedomain`.
+pub(super) const DOMCTL_UNPAUSEDOMAIN: u32 = 4;
 /// `XEN_DOMCTL_getdomaininfo`.
 pub(super) const DOMCTL_GETDOMAININFO: u32 = 5;
 /// Bytes of `struct xen_domctl`: command, version, domain, and a union from byte 16 on.

@@ -112,13 +112,16 @@ impl Hypervisor {
         Ok((0..count).map(info).collect())
     }
 
+    /// Lets a domain run that was created paused.
+    pub fn unpause(&mut self, domain: u16) -> io::Result<()> {
+        self.domctl(abi::DOMCTL_UNPAUSEDOMAIN, domain);
+        // SAFETY: XEN_DOMCTL_unpausedomain reads its `struct xen_domctl` alone, which is at the address.
+        unsafe { self.hypercall(abi::DOMCTL, [self.memory.address(), 0]) }
+    }
+
     /// Asks about domain 0, to see whether Xen knows the interface version.
     fn domctl_getdomaininfo(&mut self) -> io::Result<()> {
-        self.memory.write(0, &[0; abi::DOMCTL_SIZE]);
-        self.memory
-            .write(0, &abi::DOMCTL_GETDOMAININFO.to_le_bytes());
-        let version = abi::DOMCTL_INTERFACE_VERSION;
-        self.memory.write(4, &version.to_le_bytes());
+        self.domctl(abi::DOMCTL_GETDOMAININFO, 0);
         // SAFETY: XEN_DOMCTL_getdomaininfo reads and writes its `struct xen_domctl` alone, which is at the address.
         unsafe { self.hypercall(abi::DOMCTL, [self.memory.address(), 0]) }
     }
@@ -129,6 +132,15 @@ impl Hypervisor {
         self.memory.write(0, &command.to_le_bytes());
         let version = abi::SYSCTL_INTERFACE_VERSION;
         self.memory.write(4, &version.to_le_bytes());
+    }
+
+    /// Writes the head of a `struct xen_domctl`, and zeros behind it.
+    fn domctl(&mut self, command: u32, domain: u16) {
+        self.memory.write(0, &[0; abi::DOMCTL_SIZE]);
+        self.memory.write(0, &command.to_le_bytes());
+        let version = abi::DOMCTL_INTERFACE_VERSION;
+        self.memory.write(4, &version.to_le_bytes());
+        self.memory.write(8, &domain.to_le_bytes());
     }
 
     /// # Safety
