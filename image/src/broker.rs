@@ -1,4 +1,4 @@
-//! A Mosquitto on loopback, outside of everything that is on trial, and a subscriber of any broker.
+//! A Mosquitto on loopback or another address of this machine, outside of everything that is on trial, and a subscriber of any broker.
 //!
 //! Both are Debian's programs; the broker has files of its own in a temporary folder. They end when their handle is dropped,
 //! and the kernel ends them when the thread that started them does. The broker's queue limits are lifted, so that it drops
@@ -6,7 +6,7 @@
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{BufRead as _, BufReader, Read};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -173,18 +173,23 @@ pub struct Message {
 pub struct Broker {
     running: Running,
     folder: TempDir,
-    port: u16,
+    socket: SocketAddr,
 }
 
 impl Broker {
     /// Starts a broker on a free port of loopback, and waits until it listens.
     pub fn start() -> Result<Self, BrokerError> {
-        Self::with(|_| "persistence false\n".to_owned())
+        Self::start_at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same at another address of this machine.
+    pub fn start_at(host: Ipv4Addr) -> Result<Self, BrokerError> {
+        Self::with(host, |_| "persistence false\n".to_owned())
     }
 
     /// The same for one that writes down at its end what it has, and goes on with that when it is started again.
     pub fn start_lasting() -> Result<Self, BrokerError> {
-        Self::with(|folder| {
+        Self::with(Ipv4Addr::LOCALHOST, |folder| {
             format!(
                 "persistence true\npersistence_location {}/\n",
                 folder.display()
@@ -192,26 +197,23 @@ impl Broker {
         })
     }
 
-    fn with(more: impl FnOnce(&Path) -> String) -> Result<Self, BrokerError> {
-        let free_port = || {
-            TcpListener::bind(("127.0.0.1", 0))?
-                .local_addr()
-                .map(|address| address.port())
-        };
-        let port = free_port().map_err(failed)?;
+    fn with(host: Ipv4Addr, more: impl FnOnce(&Path) -> String) -> Result<Self, BrokerError> {
+        let free = TcpListener::bind((host, 0)).and_then(|free| free.local_addr());
+        let socket = free.map_err(failed)?;
+        let port = socket.port();
         let folder = tempfile::tempdir().map_err(failed)?;
         let config = folder.path().join(CONFIG);
         let more = more(folder.path());
         // Where it is started as root it would change to a user who cannot read its folder.
         let text = format!(
-            "listener {port} 127.0.0.1\nuser root\nallow_anonymous true\nlog_dest stdout\n\
+            "listener {port} {host}\nuser root\nallow_anonymous true\nlog_dest stdout\n\
              max_queued_messages 0\nmax_inflight_messages 0\n{more}"
         );
         std::fs::write(&config, text).map_err(failed)?;
         Ok(Self {
-            running: run(folder.path(), port)?,
+            running: run(folder.path(), socket)?,
             folder,
-            port,
+            socket,
         })
     }
 
@@ -221,24 +223,24 @@ impl Broker {
         Command::new("kill").arg(&id).status().map_err(failed)?;
         self.running.child.wait().map_err(failed)?;
         thread::sleep(span);
-        self.running = run(self.folder.path(), self.port)?;
+        self.running = run(self.folder.path(), self.socket)?;
         Ok(())
     }
 
     /// Where it listens.
     pub fn address(&self) -> Address {
         Address {
-            host: "127.0.0.1".to_owned(),
-            port: self.port,
+            host: self.socket.ip().to_string(),
+            port: self.socket.port(),
         }
     }
 }
 
 /// The broker of this folder, once it listens.
-fn run(folder: &Path, port: u16) -> Result<Running, BrokerError> {
+fn run(folder: &Path, socket: SocketAddr) -> Result<Running, BrokerError> {
     let config = folder.join(CONFIG).display().to_string();
     let mut running = Running::start(BROKER, &["-c", &config])?;
-    let is_listening = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+    let is_listening = || TcpStream::connect(socket).is_ok();
     running.wait(BROKER.0, is_listening)?;
     Ok(running)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::results::{Event, Scope};
 use crate::failure::Failure;
 use crate::lab::parts::Parts;
-use crate::lab::{self, Job, Stream, fixtures, linux_guest};
+use crate::lab::{self, Job, Stream, fixtures, least_guest, linux_guest};
 use crate::output;
 use crate::progress::Progress;
 use crate::workspace::Workspace;
@@ -85,8 +85,16 @@ fn furnish(
     }
     let parts = Parts::ensure(progress)?;
     let workspace = Workspace::here().map_err(|error| lab::LabError::Job(error.to_string()))?;
-    let programs = fixtures::bench_programs(&workspace, scratch, progress)?;
+    let mut programs = fixtures::bench_programs(&workspace, scratch, progress)?;
+    let stages = fixtures::stage_programs(&workspace, progress)?;
+    programs.extend(stages.iter().cloned());
+    fixtures::mosquitto(job, progress)?;
+    fixtures::subscriber(job)?;
     linux_guest::add(job, &parts, &programs)?;
+    if let Some(sensor) = stages.iter().find(|program| program.ends_with("sensor")) {
+        let least = least_guest::initramfs(&parts, sensor)?;
+        job.bytes("linux-guest/sensor-initramfs", 0o644, &least);
+    }
     let setup = format!(
         "Debian's kernel {}, an initramfs of busybox and the programs alone, no disk; mitigations=off as in dom0, \
          console hvc0, quiet",
@@ -107,6 +115,7 @@ fn script(scope: &Scope) -> String {
     }
     format!(
         "#!/bin/bash
+export PATH=/job/bin:$PATH
 exec ./grantflow compare --target xen --events --images images --linux-guest linux-guest {words}
 "
     )

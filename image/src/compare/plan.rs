@@ -156,9 +156,41 @@ pub struct Step {
     pub work: Work,
 }
 
-/// What is measured of the life of guests: whose, what, and whether once is enough since it is the same each time.
-/// Whoever carries it out, in `on_xen::life`, adds it here.
-const LIFE: &[(Measure, &[Contestant], bool)] = &[];
+/// What is measured of the life of guests.
+struct Life {
+    measure: Measure,
+    /// Whose.
+    contestants: &'static [Contestant],
+    /// The same with `--quick`, where what takes long is left out that cannot be the best.
+    quick: &'static [Contestant],
+    /// Whether once is enough, since it is the same each time.
+    once: bool,
+}
+
+/// All of it; whoever carries it out, in `on_xen::life`, adds it here. What comes later may need what came before.
+const LIFE: &[Life] = {
+    use Contestant as C;
+    const ALL: &[C] = &[C::UnikernelVchan, C::LinuxVchan, C::LinuxTcp];
+    const VCHAN: &[C] = &[C::UnikernelVchan, C::LinuxVchan];
+    const fn life(measure: Measure, quick: &'static [C], once: bool) -> Life {
+        Life {
+            measure,
+            contestants: ALL,
+            quick,
+            once,
+        }
+    }
+    &[
+        life(Measure::ImageSize, ALL, true),
+        life(Measure::CreateToFirstRecord, VCHAN, false),
+        life(Measure::EntryToFirstRecord, &[], false),
+        life(Measure::LeastMemory, VCHAN, true),
+        life(Measure::Fit, &[], true),
+        life(Measure::Recovery, &[], false),
+        life(Measure::PipelineAggregator, &[], false),
+        life(Measure::PipelineBroker, &[], false),
+    ]
+};
 
 /// A word after `--only` that is nothing.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -262,13 +294,17 @@ pub fn steps(scope: &Scope) -> Result<Vec<Step>, Unknown> {
     }
     // Last, since guests that stay between figures make room for these.
     for round in 1..=scope.rounds {
-        for (measure, contestants, once) in LIFE {
+        for life in LIFE {
+            let contestants = match scope.quick {
+                true => life.quick,
+                false => life.contestants,
+            };
             let works = contestants.iter().map(|contestant| Work::Life {
                 contestant: *contestant,
-                measure: *measure,
+                measure: life.measure,
             });
             let mut works: Vec<Work> = works.filter(&wanted).collect();
-            if *once && round > 1 || works.is_empty() {
+            if life.once && round > 1 || works.is_empty() {
                 continue;
             }
             let turn = (round as usize - 1) % works.len();
@@ -406,6 +442,38 @@ mod tests {
                 .iter()
                 .any(|(_, way, size)| way == "linux-udp" && *size > 60_000)
         );
+    }
+
+    #[test]
+    fn the_life_of_guests_comes_last_and_what_is_always_the_same_once() {
+        let lives = |quick, rounds| {
+            let steps = steps(&scope(quick, &[], rounds)).unwrap();
+            let first = steps
+                .iter()
+                .position(|step| matches!(step.work, Work::Life { .. }));
+            let lives = steps.split_at(first.unwrap()).1;
+            let of = |measure| {
+                let is_it = |step: &&Step| matches!(step.work, Work::Life { measure: of, .. } if of == measure);
+                lives.iter().filter(is_it).count()
+            };
+            assert_eq!(
+                lives
+                    .iter()
+                    .filter(|step| matches!(step.work, Work::Pair { .. }))
+                    .count(),
+                0
+            );
+            [
+                Measure::ImageSize,
+                Measure::CreateToFirstRecord,
+                Measure::LeastMemory,
+                Measure::Fit,
+                Measure::PipelineBroker,
+            ]
+            .map(of)
+        };
+        assert_eq!(lives(false, 5), [3, 15, 3, 3, 15]);
+        assert_eq!(lives(true, 3), [3, 6, 2, 0, 0]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod dom0;
 pub mod error;
 pub mod fixtures;
 pub mod job;
+pub mod least_guest;
 pub mod libraries;
 pub mod linux_guest;
 pub mod modules;

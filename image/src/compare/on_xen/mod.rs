@@ -8,14 +8,26 @@
 //! | [`answer`] | the line that a bench program ends with |
 //! | [`cpu`] | CPU time before and after |
 //! | [`machine`] | on what it runs |
-//! | [`life`] | what is measured of one guest rather than of a pair |
+//! | [`life`] | what is measured of one guest rather than of a pair, and of whole pipelines |
+//! | [`sensors`] | one sensor in a guest, and its reader in dom0 |
+//! | [`reader`] | what comes to dom0, and when |
+//! | [`boot`], [`memory`], [`fit`], [`recovery`], [`pipelines`] | how each of these figures is taken |
+//! | [`bisect`] | the least number that works |
 
 pub mod answer;
+pub mod bisect;
+pub mod boot;
 pub mod bridge;
 pub mod cpu;
+pub mod fit;
 pub mod life;
 pub mod machine;
+pub mod memory;
 pub mod pairs;
+pub mod pipelines;
+pub mod reader;
+pub mod recovery;
+pub mod sensors;
 pub mod site;
 #[cfg(test)]
 mod tests;
@@ -23,6 +35,7 @@ mod trials;
 
 pub use site::{Kit, LinuxGuest, Site, Trouble};
 
+use self::life::Life;
 use self::trials::Trials;
 use super::plan::{Step, Work};
 use super::results::Event;
@@ -30,6 +43,7 @@ use super::results::Event;
 /// Takes all steps, telling what comes of each. It is an error only if it was stopped.
 pub fn run(steps: &[Step], quick: bool, site: &mut Site<'_>) -> Result<(), Trouble> {
     let mut trials = Trials::new(quick);
+    let mut life = Life::new(quick);
     for (number, step) in steps.iter().enumerate() {
         site.go_on()?;
         let outcome = match step.work {
@@ -44,7 +58,7 @@ pub fn run(steps: &[Step], quick: bool, site: &mut Site<'_>) -> Result<(), Troub
                     .and_then(|before| steps.get(before))
                     .is_none_or(|before| matches!(before.work, Work::Pair { .. }));
                 let cleared = if first { trials.clear(site) } else { Ok(()) };
-                let value = cleared.and_then(|()| life::run(site, contestant, measure));
+                let value = cleared.and_then(|()| life.run(site, contestant, measure));
                 value.map(|value| {
                     for subject in step.work.subjects() {
                         site.sample(subject, step.round, value);
@@ -63,6 +77,7 @@ pub fn run(steps: &[Step], quick: bool, site: &mut Site<'_>) -> Result<(), Troub
         }
     }
     trials.clear(site)?;
+    life.clear(site)?;
     site.tell(Event::Complete);
     Ok(())
 }

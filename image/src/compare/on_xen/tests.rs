@@ -103,17 +103,28 @@ impl Tools for Dom0 {
     }
 }
 
-/// Runs a comparison; how it ended, and what it told.
+/// Runs a comparison of pairs; how it ended, and what it told.
 fn compare(dom0: &Dom0, only: &[&str]) -> (Result<(), Trouble>, Vec<Event>) {
+    // What is measured of one guest meets its reader over Xen's devices.
+    compare_by(dom0, only, |work| matches!(work, Work::Pair { .. }))
+}
+
+/// The same with the steps that are `wanted`.
+fn compare_by(
+    dom0: &Dom0,
+    only: &[&str],
+    wanted: impl Fn(&Work) -> bool,
+) -> (Result<(), Trouble>, Vec<Event>) {
     let scope = Scope {
         quick: true,
         only: only.iter().map(|&word| word.to_owned()).collect(),
         rounds: 1,
     };
-    let steps = plan::steps(&scope).unwrap();
+    let mut steps = plan::steps(&scope).unwrap();
+    steps.retain(|step| wanted(&step.work));
     let linux = tempfile::tempdir().unwrap();
-    for part in ["vmlinuz", "initramfs"] {
-        std::fs::write(linux.path().join(part), "x").unwrap();
+    for (part, bytes) in [("vmlinuz", 8), ("initramfs", 1), ("sensor.elf", 3)] {
+        std::fs::write(linux.path().join(part), vec![0; bytes]).unwrap();
     }
     let kit = Kit {
         images: linux.path().to_owned(),
@@ -288,4 +299,32 @@ fn without_a_linux_guest_unikernels_are_still_tried() {
         reasons[0].contains("`grantflow images` builds it"),
         "{reasons:?}"
     );
+}
+
+#[test]
+fn an_image_has_the_size_of_its_files_and_one_that_is_not_there_fails_alone() {
+    let (ended, events) = compare_by(&Dom0::new(), &[], |work| {
+        let (subjects, size) = (work.subjects(), Measure::ImageSize);
+        subjects.iter().any(|subject| subject.measure == size)
+    });
+    ended.unwrap();
+    let told = |event: &Event| match event {
+        Event::Sample(sample) => Some(format!(
+            "{} {}",
+            sample.subject.contestant.id(),
+            sample.value
+        )),
+        Event::Failed(failed) => Some(format!("{} failed", failed.subject.contestant.id())),
+        _ => None,
+    };
+    let told: Vec<String> = events.iter().filter_map(told).collect();
+    assert_eq!(
+        told,
+        [
+            "unikernel-vchan 3",
+            "linux-vchan failed",
+            "linux-tcp failed"
+        ]
+    );
+    assert!(reasons(&events)[0].contains("sensor-initramfs"));
 }
