@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::pin::pin;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
 pub use ::vchan::*;
@@ -203,9 +203,15 @@ impl SharedMemory for Memory {
     }
 }
 
-/// How often a wait looks at the ring before it sleeps. Each look costs a yield, half a microsecond or so where nobody else wants
-/// the CPU, and a sleep with its event some fifteen: so the other tasks of a domain wait for a look no longer than for a sleep.
-const LOOKS: u32 = 32;
+/// How often a wait looks at the ring before it sleeps.
+const LOOKS: u32 = 256;
+
+/// At every so many looks the CPU is yielded, which takes half a microsecond or so where nobody else wants it, and a sleep with its
+/// event some fifteen: so the other tasks of a domain wait for looks no longer than for a sleep.
+const YIELD: u32 = 8;
+
+/// Looks so far, whoever looked.
+static LOOKED: AtomicU32 = AtomicU32::new(0);
 
 impl EventChannel for Port {
     fn port(&self) -> u32 {
@@ -242,8 +248,15 @@ impl EventChannel for Port {
     }
 
     fn relax(&self) {
-        // The peer may be waiting for this very CPU.
-        hypercall::sched_yield();
+        // Relaxed, and not one step: there is one vCPU, and a count that is lost moves a yield by a look.
+        let looked = LOOKED.load(Ordering::Relaxed).wrapping_add(1);
+        LOOKED.store(looked, Ordering::Relaxed);
+        if looked.is_multiple_of(YIELD) {
+            // The peer may be waiting for this very CPU.
+            hypercall::sched_yield();
+        } else {
+            core::hint::spin_loop();
+        }
     }
 
     fn wake_cost(&self) -> u32 {

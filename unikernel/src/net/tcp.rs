@@ -46,6 +46,12 @@ impl Default for TcpOptions {
 /// few sockets until then. A handshake with a segment or two lost on the way takes less.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
+/// How long the acknowledgement of a few bytes waits for an answer to go with (RFC 9293, section 3.8.6.3).
+const ACK_DELAY: Duration = Duration::from_millis(10);
+
+/// More bytes than this at once are a bulk transfer: a full segment of Ethernet.
+const BULK: usize = 1460;
+
 /// Why a connection could not be made, or ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TcpError {
@@ -91,6 +97,16 @@ fn socket(options: &TcpOptions) -> tcp::Socket<'static> {
     socket.set_nagle_enabled(options.nagle);
     socket.set_congestion_control(CongestionControl::Reno);
     socket
+}
+
+/// Acknowledges a bulk transfer at once, by what is there to be read. smoltcp delays the acknowledgement of one segment, which may be
+/// 64 KiB long where the network card cuts it, and all that the peer may send until then.
+fn pace_acknowledgements(socket: &mut tcp::Socket<'_>) {
+    let there = socket.recv_queue();
+    let delay = (there <= BULK).then_some(ACK_DELAY);
+    if there > 0 && socket.ack_delay() != delay {
+        socket.set_ack_delay(delay);
+    }
 }
 
 /// A connection. Both directions take `&self`, so that one task may read while another writes. Dropped, it sends what was
@@ -149,14 +165,17 @@ impl TcpStream {
             return Ok(0);
         }
         let result = self
-            .poll_socket(|socket, cx| match socket.recv_slice(out) {
-                Ok(0) => {
-                    socket.register_recv_waker(cx.waker());
-                    Poll::Pending
+            .poll_socket(|socket, cx| {
+                pace_acknowledgements(socket);
+                match socket.recv_slice(out) {
+                    Ok(0) => {
+                        socket.register_recv_waker(cx.waker());
+                        Poll::Pending
+                    }
+                    Ok(count) => Poll::Ready(Ok(count)),
+                    Err(RecvError::Finished) => Poll::Ready(Ok(0)),
+                    Err(RecvError::InvalidState) => Poll::Ready(Err(TcpError::Reset)),
                 }
-                Ok(count) => Poll::Ready(Ok(count)),
-                Err(RecvError::Finished) => Poll::Ready(Ok(0)),
-                Err(RecvError::InvalidState) => Poll::Ready(Err(TcpError::Reset)),
             })
             .await;
         // The window has grown.

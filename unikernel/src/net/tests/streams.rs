@@ -152,6 +152,42 @@ fn a_stream_over_ipv6_is_byte_exact() {
     );
 }
 
+#[test]
+fn a_long_segment_does_not_wait_for_its_acknowledgement() {
+    let mut lan = Lan::new(FULL, Faults::default(), 1);
+    let options = TcpOptions::default();
+    let mut listener = TcpListener::bind(&lan.hosts[1].stack, 7, 1, options).unwrap();
+    lan.executor.spawner().spawn(async move {
+        let stream = listener.accept().await.unwrap();
+        let mut buffer = vec![0; 4096];
+        while stream.receive(&mut buffer).await.unwrap() > 0 {}
+    });
+    let (stack, done) = (Rc::clone(&lan.hosts[0].stack), Rc::new(Cell::new(false)));
+    let finished = Rc::clone(&done);
+    const WINDOWS: usize = 32;
+    lan.executor.spawner().spawn(async move {
+        let stream = TcpStream::connect(&stack, ipv4(1, 7), &options)
+            .await
+            .unwrap();
+        for _ in 0..WINDOWS {
+            // All that the peer may have at once, and then nothing before its word.
+            let mut rest = &bytes(options.receive_buffer / 2, 1)[..];
+            while !rest.is_empty() {
+                let sent = stream.send(rest).await.unwrap();
+                rest = &rest[sent..];
+            }
+            stream.acknowledged().await.unwrap();
+        }
+        finished.set(true);
+    });
+    lan.run_until(HOUR, || done.get());
+    let took = lan.now - smoltcp::time::Instant::ZERO;
+    assert!(
+        took < Duration::from_millis(10) * WINDOWS as u32 / 2,
+        "{took} for {WINDOWS} windows"
+    );
+}
+
 /// Faults in percent, one after the other and all at once.
 const WIRES: [Faults; 8] = {
     const NONE: Faults = Faults {
