@@ -8,8 +8,9 @@ use super::gather::Gatherer;
 use super::load::{self, HostLoad};
 use super::on_xen::{self, Kit, Site, Trouble, machine};
 use super::plan::{self, QUICK_ROUNDS, ROUNDS, Step};
+use super::report::view::HOST_CPU;
 use super::results::{Event, Results, Scope};
-use super::{catalogue, goals, in_lab, report, told};
+use super::{catalogue, goals, in_lab, native, report, told};
 use crate::failure::Failure;
 use crate::images;
 use crate::lab::linux_guest::Guest;
@@ -99,7 +100,7 @@ pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
     }
     let scope = args.scope();
     let steps = plan::steps(&scope).map_err(Failure::input)?;
-    if steps.is_empty() {
+    if steps.is_empty() && !native::is_wanted(&scope) {
         let said = "--only: nothing is measured of those together; `grantflow compare --list` says what there is";
         return Err(Failure::input(said));
     }
@@ -159,11 +160,18 @@ fn gathered(
         }
     };
     let ended = match args.target() {
+        _ if steps.is_empty() => Ok(()),
         Target::Lab => in_lab::run(&scope, &images, steps.len(), &progress, &mut listener),
         Target::Xen => on_xen(args, &scope, steps, images, &mut listener),
     };
+    if ended.is_ok() && native::is_wanted(&scope) {
+        native::run(&progress, &mut listener);
+    }
     let mut machine = machine.unwrap_or_default();
     machine.emulator = emulator;
+    if let Some(cpu) = load::host_cpu() {
+        machine.more.insert(HOST_CPU.to_owned(), cpu);
+    }
     if args.target() == Target::Lab {
         // In a dom0, the kernel sees no more than dom0's own share.
         machine.load = load.end();
@@ -267,7 +275,6 @@ fn outcome(results: &Results) -> Result<(), Failure> {
 fn list(json: bool) -> Result<(), Failure> {
     let contestants = catalogue::Contestant::ALL
         .into_iter()
-        .filter(|one| !one.is_native())
         .map(|one| (one.id(), one.name()));
     let measures = catalogue::Measure::ALL
         .into_iter()

@@ -7,6 +7,14 @@ use super::results::Load;
 /// A share of the host's CPU time that others take beyond which figures are doubtful.
 const BUSY: f64 = 0.15;
 
+/// The CPU of this host, by its own name.
+pub fn host_cpu() -> Option<String> {
+    let text = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    let (_, name) = line.split_once(':')?;
+    Some(name.trim().to_owned())
+}
+
 /// Looks at the host's own counts, from here until [`end`](Self::end).
 #[derive(Debug)]
 pub struct HostLoad {

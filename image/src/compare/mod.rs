@@ -18,6 +18,7 @@
 //! | [`load`] | how busy the host is with other things |
 //! | [`on_xen`] | a comparison in a dom0 |
 //! | [`in_lab`] | one in the lab: the same program, in the dom0 of a Xen that is booted for it |
+//! | [`native`] | the part without Xen |
 //! | [`command`] | `grantflow compare` |
 
 pub mod against;
@@ -28,6 +29,7 @@ pub mod gather;
 pub mod goals;
 pub mod in_lab;
 pub mod load;
+pub mod native;
 pub mod on_xen;
 pub mod plan;
 pub mod read;

@@ -37,9 +37,8 @@ pub const NATIVE: [Contestant; 3] = [
 /// machine under Xen sees.
 pub const HOST_CPU: &str = "host CPU";
 
-/// A host that did so much else, or had so much to do before, counts as busy.
+/// A host that did so much else meanwhile counts as busy. Its load before does not: building what is compared is one.
 const BUSY_SHARE: f64 = 0.05;
-const BUSY_LOAD: f64 = 0.5;
 
 impl<'a> View<'a> {
     /// Looks at these.
@@ -194,7 +193,7 @@ impl<'a> View<'a> {
     /// Whether others used the host so much that figures are doubtful.
     pub fn is_busy(&self) -> bool {
         let load = self.results.machine.load;
-        load.is_some_and(|load| load.others > BUSY_SHARE || load.before > BUSY_LOAD)
+        load.is_some_and(|load| load.others > BUSY_SHARE)
     }
 }
 
