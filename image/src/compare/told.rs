@@ -7,6 +7,8 @@ use super::results::{Event, Subject};
 /// A line for an event; none for what is in the report anyway.
 pub fn line(event: &Event, rounds: u32) -> Option<String> {
     match event {
+        // Hundreds within seconds.
+        Event::Sample(sample) if sample.subject.contestant.is_native() => None,
         Event::Sample(sample) if is_main(sample.subject.measure) => Some(format!(
             "round {}/{rounds}  {}  {}",
             sample.round,
