@@ -581,8 +581,8 @@ impl<'t> Site<'t> {
     }
 }
 
-/// How Linux guests are booted, beside their address. With Xen's own clock source each look at the clock is a system call there,
-/// which costs a source of readings four fifths of its rate.
+/// How Linux guests are booted, beside their address. With Xen's own clock source a look at the clock may be a system call, which is
+/// no part of the work that is compared.
 pub const LINUX_COMMAND_LINE: &str =
     "console=hvc0 quiet mitigations=off clocksource=tsc tsc=reliable";
 
