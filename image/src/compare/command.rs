@@ -18,6 +18,7 @@ use crate::lab::{LabError, fixtures, signals};
 use crate::output;
 use crate::progress::Progress;
 use crate::xl::SystemTools;
+use crate::xl::tools::find;
 
 /// How long one call of `xl` may take; building a Linux guest takes seconds under emulation.
 const CALL_PATIENCE: Duration = Duration::from_secs(120);
@@ -217,6 +218,7 @@ fn on_xen(
         images,
         linux,
         cpus: seen.cpus,
+        xentrace: find("xentrace"),
     };
     listener(Event::Machine(seen));
     let mut site = Site::new((&tools, &cleanup), &stop, kit, listener)?;

@@ -99,11 +99,6 @@ impl Way {
         )
     }
 
-    /// Whether its ends count their events or hypercalls.
-    pub fn counts(self) -> bool {
-        self.is_vchan() || !self.is_linux()
-    }
-
     /// The longest message that it can move.
     pub fn longest(self) -> u64 {
         match self.contestant {

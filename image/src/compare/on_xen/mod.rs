@@ -7,6 +7,7 @@
 //! | [`pairs`] | two guests of a kind, and messages between them |
 //! | [`answer`] | the line that a bench program ends with |
 //! | [`cpu`] | CPU time before and after |
+//! | [`xentrace`], [`trace`] | Xen's tracer beside a run, and what it has told of hypercalls |
 //! | [`machine`] | on what it runs |
 //! | [`life`] | what is measured of one guest rather than of a pair, and of whole pipelines |
 //! | [`sensors`] | one sensor in a guest, and its reader in dom0 |
@@ -31,7 +32,9 @@ pub mod sensors;
 pub mod site;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 mod trials;
+pub mod xentrace;
 
 pub use site::{Kit, LinuxGuest, Site, Trouble};
 

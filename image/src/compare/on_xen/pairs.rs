@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use super::answer::Answer;
 use super::cpu::CpuTime;
 use super::site::{LinuxGuest, Site, Trouble};
+use super::trace::Trace;
+use super::xentrace::Tracing;
 use crate::compare::catalogue::Contestant;
 use crate::compare::ways::{Setting, Way};
 use crate::xl::DomId;
@@ -38,6 +40,7 @@ const STREAM: Load = Load {
     count: 1 << 20,
     warm_up: 0,
     check: false,
+    traced: false,
 };
 
 /// What goes through a pair.
@@ -53,6 +56,8 @@ pub struct Load {
     pub warm_up: u64,
     /// Every byte that comes is compared with what was sent.
     pub check: bool,
+    /// Xen traces hypercalls meanwhile.
+    pub traced: bool,
 }
 
 impl Load {
@@ -81,6 +86,36 @@ pub struct Ran {
     pub cpu: CpuTime,
     /// Both guests: the server, the client.
     pub guests: [DomId; 2],
+    /// What Xen has traced in that time, and in how many seconds, where it was to.
+    pub traced: Option<(Trace, f64)>,
+}
+
+/// What is looked at from before the first message until both ends have answered.
+struct Meter {
+    guests: [DomId; 2],
+    before: CpuTime,
+    tracing: Option<Tracing>,
+}
+
+impl Meter {
+    fn begin(site: &Site<'_>, guests: [DomId; 2], load: &Load) -> Result<Self, Trouble> {
+        let tracing = load.traced.then(|| Tracing::begin(site)).transpose()?;
+        Ok(Self {
+            guests,
+            before: CpuTime::now(site, &guests)?,
+            tracing,
+        })
+    }
+
+    fn end(self, site: &Site<'_>, server: Answer, client: Answer) -> Result<Ran, Trouble> {
+        Ok(Ran {
+            server,
+            client,
+            cpu: CpuTime::now(site, &self.guests)?.since(self.before),
+            guests: self.guests,
+            traced: self.tracing.map(Tracing::end).transpose()?,
+        })
+    }
 }
 
 /// Which of the two pairs of a kind.
@@ -369,7 +404,7 @@ impl LinuxPair {
         self.can(way)?;
         let [server, client] = self.commands(way, load);
         let guests = [self.server.id, self.client.id];
-        let before = CpuTime::now(site, &guests)?;
+        let meter = Meter::begin(site, guests, load)?;
         site.order(&mut self.server, &server)?;
         site.order(&mut self.client, &client)?;
         let mut said = [None, None];
@@ -385,17 +420,11 @@ impl LinuxPair {
                 _ => None,
             })
         })?;
-        let cpu = CpuTime::now(site, &guests)?.since(before);
         let read = |text: &str| {
             let none = || Trouble::Failed(format!("{way} gave no figures but: {text}"));
             Answer::read(text).ok_or_else(none)
         };
-        Ok(Ran {
-            server: read(&server)?,
-            client: read(&client)?,
-            cpu,
-            guests,
-        })
+        meter.end(site, read(&server)?, read(&client)?)
     }
 
     /// What the server and the client are told.
@@ -456,18 +485,12 @@ const EDGE: &str = "vchan-bench";
 
 fn unikernels(site: &mut Site<'_>, which: Which, way: Way, load: &Load) -> Result<Ran, Trouble> {
     let ran = begin_unikernels(site, which, way, load).and_then(|begun| {
-        let before = CpuTime::now(site, &begun.guests)?;
+        let meter = Meter::begin(site, begun.guests, load)?;
         begun.go(site)?;
         let [server, client] = begun.which.names();
         let client = site.heard(client, site.patience, Answer::read)?;
         let server = site.heard(server, site.patience, Answer::read)?;
-        let cpu = CpuTime::now(site, &begun.guests)?.since(before);
-        Ok(Ran {
-            server,
-            client,
-            cpu,
-            guests: begun.guests,
-        })
+        meter.end(site, server, client)
     });
     for name in which.names() {
         site.destroy(name)?;

@@ -30,7 +30,7 @@ pub const PREFIX: &str = "gf-compare-";
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often to look whether something has come about; each look costs dom0 a part of a millisecond.
-const LOOK: Duration = Duration::from_millis(50);
+pub const LOOK: Duration = Duration::from_millis(50);
 
 /// How often to look whether the domain that is waited for still lives.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
@@ -44,6 +44,8 @@ pub struct Kit {
     pub linux: PathBuf,
     /// The CPUs of Xen, of which the first is dom0's and the others are the guests'.
     pub cpus: u32,
+    /// Xen's tracer, where there is one.
+    pub xentrace: Option<PathBuf>,
 }
 
 /// Why something on a site did not work.

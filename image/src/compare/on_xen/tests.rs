@@ -1,6 +1,7 @@
 //! Whole comparisons on a dom0 that is none, with Linux guests that are none.
 
 use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ struct Dom0 {
     orders: Cell<usize>,
     stop: AtomicBool,
     calls: RefCell<Vec<String>>,
+    xentrace: Option<PathBuf>,
 }
 
 impl Dom0 {
@@ -38,6 +40,7 @@ impl Dom0 {
             orders: Cell::new(0),
             stop: AtomicBool::new(false),
             calls: RefCell::default(),
+            xentrace: None,
         }
     }
 
@@ -106,17 +109,18 @@ impl Tools for Dom0 {
 /// Runs a comparison of pairs; how it ended, and what it told.
 fn compare(dom0: &Dom0, only: &[&str]) -> (Result<(), Trouble>, Vec<Event>) {
     // What is measured of one guest meets its reader over Xen's devices.
-    compare_by(dom0, only, |work| matches!(work, Work::Pair { .. }))
+    compare_by(dom0, true, only, |work| matches!(work, Work::Pair { .. }))
 }
 
 /// The same with the steps that are `wanted`.
 fn compare_by(
     dom0: &Dom0,
+    quick: bool,
     only: &[&str],
     wanted: impl Fn(&Work) -> bool,
 ) -> (Result<(), Trouble>, Vec<Event>) {
     let scope = Scope {
-        quick: true,
+        quick,
         only: only.iter().map(|&word| word.to_owned()).collect(),
         rounds: 1,
     };
@@ -130,12 +134,13 @@ fn compare_by(
         images: linux.path().to_owned(),
         linux: linux.path().to_owned(),
         cpus: 2,
+        xentrace: dom0.xentrace.clone(),
     };
     let mut events = Vec::new();
     let mut listener = |event| events.push(event);
     let mut site = Site::new((dom0, dom0), &dom0.stop, kit, &mut listener).unwrap();
     site.patience = Duration::from_millis(60);
-    let ended = run(&steps, true, &mut site);
+    let ended = run(&steps, quick, &mut site);
     drop(site);
     assert_eq!(dom0.host.domains(), [], "something is left running");
     let calls = dom0.calls.borrow();
@@ -303,7 +308,7 @@ fn without_a_linux_guest_unikernels_are_still_tried() {
 
 #[test]
 fn an_image_has_the_size_of_its_files_and_one_that_is_not_there_fails_alone() {
-    let (ended, events) = compare_by(&Dom0::new(), &[], |work| {
+    let (ended, events) = compare_by(&Dom0::new(), true, &[], |work| {
         let (subjects, size) = (work.subjects(), Measure::ImageSize);
         subjects.iter().any(|subject| subject.measure == size)
     });
@@ -327,4 +332,101 @@ fn an_image_has_the_size_of_its_files_and_one_that_is_not_there_fails_alone() {
         ]
     );
     assert!(reasons(&events)[0].contains("sensor-initramfs"));
+}
+
+/// An `xentrace` that is none: the first run of it tells of an idle dom0, each second one after that of a long run.
+fn made_up_tracer(folder: &std::path::Path, lost: u64) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+
+    let guests: Vec<u16> = (1..20).collect();
+    for (name, calls) in [("idle", 1), ("long", 9_000), ("short", 3_000)] {
+        let lost = if name == "idle" { 0 } else { lost };
+        let bytes = trace::testing::made_up(&guests, calls, lost);
+        std::fs::write(folder.join(name), bytes).unwrap();
+    }
+    let program = folder.join("xentrace");
+    let script = format!(
+        "#!/bin/sh
+cd {}
+for to; do :; done
+runs=$(cat runs 2>/dev/null || echo 0)
+echo $((runs + 1)) > runs
+from=idle
+[ $runs -gt 0 ] && from=long
+[ $runs -gt 0 ] && [ $((runs % 2)) = 0 ] && from=short
+trap 'exit 0' INT
+cp $from $to.new
+mv $to.new $to
+while :; do sleep 0.01; done
+",
+        folder.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    program
+}
+
+fn compare_counted(dom0: &Dom0) -> (Result<(), Trouble>, Vec<Event>) {
+    let only = ["linux-udp", "hypercalls-per-message"];
+    compare_by(dom0, false, &only, |_| true)
+}
+
+/// The figures of this measure, each once.
+fn values(events: &[Event], wanted: Measure) -> Vec<f64> {
+    let pick = |event: &Event| match event {
+        Event::Sample(sample) if sample.subject.measure == wanted => Some(sample.value),
+        _ => None,
+    };
+    let mut values: Vec<f64> = events.iter().filter_map(pick).collect();
+    values.dedup();
+    values
+}
+
+#[test]
+fn xen_s_trace_gives_hypercalls_of_those_who_do_not_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let dom0 = Dom0 {
+        xentrace: Some(made_up_tracer(folder.path(), 0)),
+        ..Dom0::new()
+    };
+    let (ended, events) = compare_counted(&dom0);
+    ended.unwrap();
+    assert_eq!(reasons(&events), Vec::<String>::new());
+    // Two guests and dom0 call 6,000 times more in the long run; each third is an event, and next to none is dom0's idle rate.
+    let calls = dom0.calls.borrow();
+    let counts = calls.iter().filter_map(|call| {
+        let mut words = call.split_whitespace();
+        words.find_map(|word| word.strip_prefix("count=")?.parse().ok())
+    });
+    let counts: Vec<f64> = counts.collect();
+    let more = counts[counts.len() - 3] - counts[counts.len() - 1];
+    let near = |measure, wanted: f64| {
+        let value = *values(&events, measure).last().unwrap();
+        assert!((value / wanted - 1.0).abs() < 0.01, "{value} {wanted}");
+    };
+    near(Measure::HypercallsPerMessage, 18_000.0 / more);
+    near(Measure::EventsPerMessage, 6_000.0 / more);
+}
+
+#[test]
+fn a_trace_that_has_lost_something_is_no_figure() {
+    let folder = tempfile::tempdir().unwrap();
+    let dom0 = Dom0 {
+        xentrace: Some(made_up_tracer(folder.path(), 1)),
+        ..Dom0::new()
+    };
+    let (ended, events) = compare_counted(&dom0);
+    ended.unwrap();
+    assert!(values(&events, Measure::HypercallsPerMessage).is_empty());
+    let reasons = reasons(&events);
+    assert!(reasons[0].contains("has lost records"), "{reasons:?}");
+}
+
+#[test]
+fn without_a_tracer_there_is_what_programs_count_themselves_and_a_word_on_what_to_install() {
+    let (ended, events) = compare_counted(&Dom0::new());
+    ended.unwrap();
+    assert!(values(&events, Measure::HypercallsPerMessage).is_empty());
+    let warns = |event: &Event| matches!(event, Event::Warning(text) if text.contains("apt-get install xen-utils-common"));
+    assert!(events.iter().any(warns), "{events:?}");
 }

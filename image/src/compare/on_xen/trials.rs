@@ -1,13 +1,18 @@
 //! What is done with a pair, and what figures come of it.
 
 use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::answer::RoundTrips;
 use super::pairs::{self, Load, Pairs, Ran};
-use super::site::{Site, Trouble};
+use super::site::{LOOK, Site, Trouble};
+use super::trace::{Window, per_message};
+use super::xentrace::Tracing;
 use crate::compare::catalogue::{Contestant, Measure};
 use crate::compare::plan::{Trial, Work};
 use crate::compare::ways::Way;
+use crate::xl::DomId;
 
 /// How long what is measured should take, in seconds.
 const LONG: f64 = 1.2;
@@ -30,9 +35,25 @@ const LEAST_TRIPS_QUICK: u64 = 200;
 /// Bytes that are looked at in a check: more than once around the rings.
 const CHECKED: u64 = 300_000;
 
-/// What is known of hypercalls and events is what programs count themselves.
-const UNCOUNTED: &str = "hypercalls and events are what both ends count themselves: those of Linux guests' kernels and of dom0 \
-    are not among them, so Linux guests have no hypercalls here and its TCP and UDP neither";
+/// Without Xen's trace, what is known of hypercalls and events is what programs count themselves.
+const UNCOUNTED: &str = "there is no xentrace here (Debian: apt-get install xen-utils-common), so hypercalls and events are what \
+    both ends count themselves: those of Linux guests' kernels and of dom0 are not among them, so Linux guests have no \
+    hypercalls here and its TCP and UDP neither";
+
+/// What its trace tells of them.
+const TRACED: &str = "hypercalls and events are what Xen has traced, a long run less a short one: all hypercalls of both guests, \
+    and of dom0 where messages go through it (TCP, UDP), less what dom0 calls while nobody works; events are all calls of \
+    event_channel_op, of which the trace does not tell the few that send nothing";
+
+/// A run that is traced takes so many seconds, but it has no more messages than this; the one that it is compared with has this
+/// part of them.
+const TRACED_LONG: f64 = 0.6;
+const MOST_TRACED: u64 = 1_000_000;
+const LEAST_TRACED: u64 = 400;
+const SHORT: u64 = 4;
+
+/// How long dom0 is looked at while nobody works.
+const IDLE: Duration = Duration::from_secs(2);
 
 /// What has been learnt of pairs so far.
 #[derive(Debug)]
@@ -43,6 +64,8 @@ pub struct Trials {
     paces: BTreeMap<(Way, u64, bool), f64>,
     /// Who gave wrong bytes, at which size, and what.
     condemned: BTreeMap<(Way, Option<u64>), String>,
+    /// Hypercalls and events of dom0 in a second in which nobody works.
+    idle: Option<[f64; 2]>,
 }
 
 impl Trials {
@@ -53,6 +76,7 @@ impl Trials {
             pairs: Pairs::default(),
             paces: BTreeMap::new(),
             condemned: BTreeMap::new(),
+            idle: None,
         }
     }
 
@@ -102,9 +126,13 @@ impl Trials {
                     Measure::LoadedRttMax,
                 ],
             )?,
+            Trial::Calls if site.kit.xentrace.is_some() => {
+                site.warn(TRACED);
+                self.traced(site, way, size)?
+            }
             Trial::Calls => {
                 site.warn(UNCOUNTED);
-                calls(&self.measure(site, way, size, false, false)?)
+                calls(&self.measure(site, way, size, false, false)?)?
             }
         };
         for subject in (Work::Pair { trial, way, size }).subjects() {
@@ -127,6 +155,7 @@ impl Trials {
                 count: (CHECKED / size).clamp(LEAST, 2_000),
                 warm_up: 0,
                 check: true,
+                traced: false,
             };
             if let Err(Trouble::Failed(_)) = self.pairs.run(site, way, &load) {
                 self.pairs.run(site, way, &load)?;
@@ -163,6 +192,7 @@ impl Trials {
                 count,
                 warm_up: count / WARM_UP,
                 check: false,
+                traced: false,
             };
             let ran = match loaded {
                 true => self.pairs.run_loaded(site, way, &load)?,
@@ -178,6 +208,105 @@ impl Trials {
             count = self::count(wanted, took / count as f64, least);
             tries += 1;
         }
+    }
+
+    /// What Xen traces of a long run and of a short one. Where it has lost something, of fewer messages.
+    fn traced(
+        &mut self,
+        site: &mut Site<'_>,
+        way: Way,
+        size: u64,
+    ) -> Result<Vec<(Measure, f64)>, Trouble> {
+        let key = (way, size, false);
+        if !self.paces.contains_key(&key) {
+            self.measure(site, way, size, false, false)?;
+        }
+        let pace = *self.paces.get(&key).unwrap_or(&1.0);
+        let idle = match way.is_vchan() {
+            true => None,
+            false => Some(self.idle(site)?),
+        };
+        let mut long = count(TRACED_LONG, pace, LEAST_TRACED).min(MOST_TRACED);
+        for _ in 0..TRIES {
+            let long_window = self.window(site, way, size, long)?;
+            let short_window = self.window(site, way, size, long / SHORT)?;
+            if let (Some(short), Some(long)) = (short_window, long_window) {
+                let [hypercalls, events] = per_message(&short, &long, idle);
+                return Ok(vec![
+                    (Measure::HypercallsPerMessage, hypercalls),
+                    (Measure::EventsPerMessage, events),
+                ]);
+            }
+            long = (long / SHORT).max(LEAST_TRACED);
+        }
+        Err(Trouble::new(format!(
+            "Xen's trace has lost records of {TRIES} runs, the last of {long} messages: dom0 takes them out too late"
+        )))
+    }
+
+    /// A run that is traced; none if something of it was lost.
+    fn window(
+        &mut self,
+        site: &mut Site<'_>,
+        way: Way,
+        size: u64,
+        count: u64,
+    ) -> Result<Option<Window>, Trouble> {
+        let load = Load {
+            echo: false,
+            size,
+            count,
+            warm_up: 0,
+            check: false,
+            traced: true,
+        };
+        let ran = self.pairs.run(site, way, &load)?;
+        let none = || Trouble::new("nothing was traced");
+        let (trace, seconds) = ran.traced.ok_or_else(none)?;
+        if trace.lost > 0 {
+            return Ok(None);
+        }
+        let [server, client] = ran.guests;
+        for domain in [DomId(0), server, client] {
+            if trace.of(&[domain]).hypercalls == 0 {
+                return Err(Trouble::new(format!(
+                    "Xen's trace has no hypercalls of domain {domain}: it tells those of PV domains alone"
+                )));
+            }
+        }
+        if trace.unknown > 0 {
+            return Err(Trouble::new(format!(
+                "Xen's trace does not tell whose {} hypercalls are",
+                trace.unknown
+            )));
+        }
+        Ok(Some(Window {
+            messages: count,
+            seconds,
+            guests: trace.of(&ran.guests),
+            dom0: trace.of(&[DomId(0)]),
+        }))
+    }
+
+    /// What dom0 calls in a second while this program does nothing but look.
+    fn idle(&mut self, site: &Site<'_>) -> Result<[f64; 2], Trouble> {
+        if let Some(idle) = self.idle {
+            return Ok(idle);
+        }
+        let tracing = Tracing::begin(site)?;
+        let end = Instant::now() + IDLE;
+        while Instant::now() < end {
+            site.go_on()?;
+            thread::sleep(LOOK);
+        }
+        let (trace, seconds) = tracing.end()?;
+        if trace.lost > 0 {
+            return Err(Trouble::new("Xen's trace has lost records of an idle dom0"));
+        }
+        let calls = trace.of(&[DomId(0)]);
+        let idle = [calls.hypercalls, calls.events].map(|calls| calls as f64 / seconds);
+        self.idle = Some(idle);
+        Ok(idle)
     }
 }
 
@@ -229,7 +358,7 @@ fn round_trips(ran: &Ran, measures: [Measure; 4]) -> Result<Vec<(Measure, f64)>,
 }
 
 /// What both ends counted themselves, where they do.
-fn calls(ran: &Ran) -> Vec<(Measure, f64)> {
+fn calls(ran: &Ran) -> Result<Vec<(Measure, f64)>, Trouble> {
     let each = |of: [Option<u64>; 2]| {
         let [server, client] = of;
         Some((server? + client?) as f64 / ran.client.count as f64)
@@ -243,17 +372,20 @@ fn calls(ran: &Ran) -> Vec<(Measure, f64)> {
     let told = figures
         .into_iter()
         .filter_map(|(measure, value)| Some((measure, value?)));
-    told.collect()
+    let told: Vec<(Measure, f64)> = told.collect();
+    if told.is_empty() {
+        return Err(Trouble::new(
+            "its programs do not count, and there is no xentrace here (Debian: apt-get install xen-utils-common)",
+        ));
+    }
+    Ok(told)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::answer::Answer;
     use super::super::cpu::CpuTime;
     use super::*;
-    use crate::xl::DomId;
 
     fn ran() -> Ran {
         let answer = Answer {
@@ -273,6 +405,7 @@ mod tests {
                 guests: Duration::from_secs(3),
             },
             guests: [DomId(1), DomId(2)],
+            traced: None,
         }
     }
 
@@ -294,7 +427,10 @@ mod tests {
     fn what_one_end_does_not_count_is_no_figure() {
         let mut ran = ran();
         ran.server.hypercalls = None;
-        assert_eq!(calls(&ran), [(Measure::EventsPerMessage, 0.0002)]);
+        assert_eq!(calls(&ran).unwrap(), [(Measure::EventsPerMessage, 0.0002)]);
+        ran.client.events_sent = None;
+        let none = calls(&ran).unwrap_err().to_string();
+        assert!(none.contains("xen-utils-common"), "{none}");
         assert!(round_trips(&ran, [Measure::RttP50; 4]).is_err());
     }
 
