@@ -429,4 +429,13 @@ fn without_a_tracer_there_is_what_programs_count_themselves_and_a_word_on_what_t
     assert!(values(&events, Measure::HypercallsPerMessage).is_empty());
     let warns = |event: &Event| matches!(event, Event::Warning(text) if text.contains("apt-get install xen-utils-common"));
     assert!(events.iter().any(warns), "{events:?}");
+    // And where Xen does not do it, what the tracer says.
+    let dom0 = Dom0 {
+        xentrace: Some("/bin/false".into()),
+        ..Dom0::new()
+    };
+    let (ended, events) = compare_counted(&dom0);
+    ended.unwrap();
+    let warns = |event: &Event| matches!(event, Event::Warning(text) if text.starts_with("xentrace has ended"));
+    assert!(events.iter().any(warns), "{events:?}");
 }

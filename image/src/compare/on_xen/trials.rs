@@ -36,9 +36,8 @@ const LEAST_TRIPS_QUICK: u64 = 200;
 const CHECKED: u64 = 300_000;
 
 /// Without Xen's trace, what is known of hypercalls and events is what programs count themselves.
-const UNCOUNTED: &str = "there is no xentrace here (Debian: apt-get install xen-utils-common), so hypercalls and events are what \
-    both ends count themselves: those of Linux guests' kernels and of dom0 are not among them, so Linux guests have no \
-    hypercalls here and its TCP and UDP neither";
+const UNCOUNTED: &str = "so hypercalls and events are what both ends count themselves: those of Linux guests' kernels and of dom0 \
+    are not among them, so Linux guests have no hypercalls here and its TCP and UDP neither";
 
 /// What its trace tells of them.
 const TRACED: &str = "hypercalls and events are what Xen has traced, a long run less a short one: all hypercalls of both guests, \
@@ -64,8 +63,8 @@ pub struct Trials {
     paces: BTreeMap<(Way, u64, bool), f64>,
     /// Who gave wrong bytes, at which size, and what.
     condemned: BTreeMap<(Way, Option<u64>), String>,
-    /// Hypercalls and events of dom0 in a second in which nobody works.
-    idle: Option<[f64; 2]>,
+    /// Hypercalls and events of dom0 in a second in which nobody works, or why Xen traces none.
+    idle: Option<Result<[f64; 2], String>>,
 }
 
 impl Trials {
@@ -126,14 +125,16 @@ impl Trials {
                     Measure::LoadedRttMax,
                 ],
             )?,
-            Trial::Calls if site.kit.xentrace.is_some() => {
-                site.warn(TRACED);
-                self.traced(site, way, size)?
-            }
-            Trial::Calls => {
-                site.warn(UNCOUNTED);
-                calls(&self.measure(site, way, size, false, false)?)?
-            }
+            Trial::Calls => match self.idle(site)? {
+                Ok(idle) => {
+                    site.warn(TRACED);
+                    self.traced(site, way, size, idle)?
+                }
+                Err(why) => {
+                    site.warn(format_args!("{why}, {UNCOUNTED}"));
+                    calls(&self.measure(site, way, size, false, false)?, &why)?
+                }
+            },
         };
         for subject in (Work::Pair { trial, way, size }).subjects() {
             let mut figures = figures.iter();
@@ -216,16 +217,14 @@ impl Trials {
         site: &mut Site<'_>,
         way: Way,
         size: u64,
+        idle: [f64; 2],
     ) -> Result<Vec<(Measure, f64)>, Trouble> {
         let key = (way, size, false);
         if !self.paces.contains_key(&key) {
             self.measure(site, way, size, false, false)?;
         }
         let pace = *self.paces.get(&key).unwrap_or(&1.0);
-        let idle = match way.is_vchan() {
-            true => None,
-            false => Some(self.idle(site)?),
-        };
+        let idle = (!way.is_vchan()).then_some(idle);
         let mut long = count(TRACED_LONG, pace, LEAST_TRACED).min(MOST_TRACED);
         for _ in 0..TRIES {
             let long_window = self.window(site, way, size, long)?;
@@ -288,26 +287,39 @@ impl Trials {
         }))
     }
 
-    /// What dom0 calls in a second while this program does nothing but look.
-    fn idle(&mut self, site: &Site<'_>) -> Result<[f64; 2], Trouble> {
-        if let Some(idle) = self.idle {
-            return Ok(idle);
+    /// What dom0 calls in a second while this program does nothing but look; the first time, whether Xen traces it at all.
+    fn idle(&mut self, site: &Site<'_>) -> Result<Result<[f64; 2], String>, Trouble> {
+        if let Some(idle) = &self.idle {
+            return Ok(idle.clone());
         }
-        let tracing = Tracing::begin(site)?;
-        let end = Instant::now() + IDLE;
-        while Instant::now() < end {
-            site.go_on()?;
-            thread::sleep(LOOK);
-        }
-        let (trace, seconds) = tracing.end()?;
-        if trace.lost > 0 {
-            return Err(Trouble::new("Xen's trace has lost records of an idle dom0"));
-        }
-        let calls = trace.of(&[DomId(0)]);
-        let idle = [calls.hypercalls, calls.events].map(|calls| calls as f64 / seconds);
-        self.idle = Some(idle);
+        let idle = match look_at_idle(site) {
+            Ok(idle) => Ok(idle),
+            Err(Trouble::Failed(why)) => Err(why),
+            Err(Trouble::Stopped) => return Err(Trouble::Stopped),
+        };
+        self.idle = Some(idle.clone());
         Ok(idle)
     }
+}
+
+fn look_at_idle(site: &Site<'_>) -> Result<[f64; 2], Trouble> {
+    let tracing = Tracing::begin(site)?;
+    let end = Instant::now() + IDLE;
+    while Instant::now() < end {
+        site.go_on()?;
+        thread::sleep(LOOK);
+    }
+    let (trace, seconds) = tracing.end()?;
+    let calls = trace.of(&[DomId(0)]);
+    if trace.lost > 0 {
+        return Err(Trouble::new("Xen's trace loses records of an idle dom0"));
+    }
+    if calls.hypercalls == 0 {
+        return Err(Trouble::new(
+            "Xen's trace has no hypercalls of dom0: it tells those of PV domains alone",
+        ));
+    }
+    Ok([calls.hypercalls, calls.events].map(|calls| calls as f64 / seconds))
 }
 
 /// How many messages at so many seconds each take about `wanted` seconds.
@@ -358,7 +370,7 @@ fn round_trips(ran: &Ran, measures: [Measure; 4]) -> Result<Vec<(Measure, f64)>,
 }
 
 /// What both ends counted themselves, where they do.
-fn calls(ran: &Ran) -> Result<Vec<(Measure, f64)>, Trouble> {
+fn calls(ran: &Ran, why: &str) -> Result<Vec<(Measure, f64)>, Trouble> {
     let each = |of: [Option<u64>; 2]| {
         let [server, client] = of;
         Some((server? + client?) as f64 / ran.client.count as f64)
@@ -374,9 +386,9 @@ fn calls(ran: &Ran) -> Result<Vec<(Measure, f64)>, Trouble> {
         .filter_map(|(measure, value)| Some((measure, value?)));
     let told: Vec<(Measure, f64)> = told.collect();
     if told.is_empty() {
-        return Err(Trouble::new(
-            "its programs do not count, and there is no xentrace here (Debian: apt-get install xen-utils-common)",
-        ));
+        return Err(Trouble::new(format!(
+            "{why}, and its programs do not count"
+        )));
     }
     Ok(told)
 }
@@ -427,10 +439,13 @@ mod tests {
     fn what_one_end_does_not_count_is_no_figure() {
         let mut ran = ran();
         ran.server.hypercalls = None;
-        assert_eq!(calls(&ran).unwrap(), [(Measure::EventsPerMessage, 0.0002)]);
+        assert_eq!(
+            calls(&ran, "").unwrap(),
+            [(Measure::EventsPerMessage, 0.0002)]
+        );
         ran.client.events_sent = None;
-        let none = calls(&ran).unwrap_err().to_string();
-        assert!(none.contains("xen-utils-common"), "{none}");
+        let none = calls(&ran, "no tracer").unwrap_err().to_string();
+        assert!(none.starts_with("no tracer"), "{none}");
         assert!(round_trips(&ran, [Measure::RttP50; 4]).is_err());
     }
 

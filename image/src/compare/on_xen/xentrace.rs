@@ -37,7 +37,8 @@ pub struct Tracing {
 impl Tracing {
     /// Begins; an error where there is no tracer.
     pub fn begin(site: &Site<'_>) -> Result<Self, Trouble> {
-        let none = || Trouble::new("there is no xentrace here");
+        let none =
+            || Trouble::new("there is no xentrace here (Debian: apt-get install xen-utils-common)");
         let program = site.kit.xentrace.as_ref().ok_or_else(none)?;
         let file = site.folder().join("trace");
         let said = site.folder().join("xentrace.said");
