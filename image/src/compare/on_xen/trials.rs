@@ -126,14 +126,8 @@ impl Trials {
                 ],
             )?,
             Trial::Calls => match self.idle(site)? {
-                Ok(idle) => {
-                    site.warn(TRACED);
-                    self.traced(site, way, size, idle)?
-                }
-                Err(why) => {
-                    site.warn(format_args!("{why}, {UNCOUNTED}"));
-                    calls(&self.measure(site, way, size, false, false)?, &why)?
-                }
+                Ok(idle) => self.traced(site, way, size, idle)?,
+                Err(why) => calls(&self.measure(site, way, size, false, false)?, &why)?,
             },
         };
         for subject in (Work::Pair { trial, way, size }).subjects() {
@@ -288,13 +282,19 @@ impl Trials {
     }
 
     /// What dom0 calls in a second while this program does nothing but look; the first time, whether Xen traces it at all.
-    fn idle(&mut self, site: &Site<'_>) -> Result<Result<[f64; 2], String>, Trouble> {
+    fn idle(&mut self, site: &mut Site<'_>) -> Result<Result<[f64; 2], String>, Trouble> {
         if let Some(idle) = &self.idle {
             return Ok(idle.clone());
         }
         let idle = match look_at_idle(site) {
-            Ok(idle) => Ok(idle),
-            Err(Trouble::Failed(why)) => Err(why),
+            Ok(idle) => {
+                site.warn(TRACED);
+                Ok(idle)
+            }
+            Err(Trouble::Failed(why)) => {
+                site.warn(format_args!("{why}, {UNCOUNTED}"));
+                Err(why)
+            }
             Err(Trouble::Stopped) => return Err(Trouble::Stopped),
         };
         self.idle = Some(idle.clone());
