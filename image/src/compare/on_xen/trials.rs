@@ -42,7 +42,8 @@ const UNCOUNTED: &str = "so hypercalls and events are what both ends count thems
 /// What its trace tells of them.
 const TRACED: &str = "hypercalls and events are what Xen has traced, a long run less a short one: all hypercalls of both guests, \
     and of dom0 where messages go through it (TCP, UDP), less what dom0 calls while nobody works; events are all calls of \
-    event_channel_op, of which the trace does not tell the few that send nothing";
+    event_channel_op, of which the trace does not tell the few that send nothing; Xen keeps 2 MiB a CPU for its trace until \
+    it is booted again";
 
 /// A run that is traced takes so many seconds, but it has no more messages than this; the one that it is compared with has this
 /// part of them.
@@ -221,10 +222,10 @@ impl Trials {
         let idle = (!way.is_vchan()).then_some(idle);
         let mut long = count(TRACED_LONG, pace, LEAST_TRACED).min(MOST_TRACED);
         for _ in 0..TRIES {
-            let long_window = self.window(site, way, size, long)?;
-            let short_window = self.window(site, way, size, long / SHORT)?;
-            if let (Some(short), Some(long)) = (short_window, long_window) {
-                let [hypercalls, events] = per_message(&short, &long, idle);
+            if let Some(more) = self.window(site, way, size, long)?
+                && let Some(less) = self.window(site, way, size, long / SHORT)?
+            {
+                let [hypercalls, events] = per_message(&less, &more, idle);
                 return Ok(vec![
                     (Measure::HypercallsPerMessage, hypercalls),
                     (Measure::EventsPerMessage, events),
@@ -233,7 +234,7 @@ impl Trials {
             long = (long / SHORT).max(LEAST_TRACED);
         }
         Err(Trouble::new(format!(
-            "Xen's trace has lost records of {TRIES} runs, the last of {long} messages: dom0 takes them out too late"
+            "Xen's trace has lost records, {TRIES} times, of fewer messages each time: dom0 is too busy to take them out"
         )))
     }
 

@@ -1,6 +1,7 @@
 //! Xen's tracer, run beside what is measured. What it writes is read in [`trace`](super::trace).
 
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -52,6 +53,8 @@ impl Tracing {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(errors)
+            // Ctrl-C on the terminal is for this program alone, which ends it.
+            .process_group(0)
             .spawn()
             .map_err(Trouble::file(program))?;
         let mut tracing = Self {
