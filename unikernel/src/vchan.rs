@@ -247,11 +247,10 @@ impl EventChannel for Port {
         self.is_bound()
     }
 
+    #[inline(never)]
     fn relax(&self) {
-        // Relaxed, and not one step: there is one vCPU, and a count that is lost moves a yield by a look.
-        let looked = LOOKED.load(Ordering::Relaxed).wrapping_add(1);
-        LOOKED.store(looked, Ordering::Relaxed);
-        if looked.is_multiple_of(YIELD) {
+        // Relaxed: nothing else is ordered by the count.
+        if LOOKED.fetch_add(1, Ordering::Relaxed).is_multiple_of(YIELD) {
             // The peer may be waiting for this very CPU.
             hypercall::sched_yield();
         } else {
