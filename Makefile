@@ -24,7 +24,7 @@ help:
 	@echo '              every figure of every round: cargo bench -p bench --bench vchan -- --json (--help says what they are)'
 	@echo 'make compare  unikernels beside Linux guests that do the same work, in the lab or this dom0: a report in target/compare;'
 	@echo '              QUICK=1 for what the goals need, in minutes; ONLY=ID,ID for some contestants, measures or goals'
-	@echo 'make dist     one archive with tool, images, recordings and sample configs, for a dom0 without Rust'
+	@echo 'make dist     one archive with tool, images, recordings, sample configs and what compare runs, for a dom0 without Rust'
 	@echo 'make miri     tests of vchan under Miri, where a nightly Rust has it: SEEDS=$(SEEDS)'
 	@echo 'make soak     the same for hours: ROUNDS=$(ROUNDS) lab rounds, PROPTEST_CASES=$(PROPTEST_CASES), FUZZ_SECONDS=$(FUZZ_SECONDS)'
 	@echo 'make clean    remove what was built (the lab cache: grantflow lab clean)'

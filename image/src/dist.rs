@@ -11,8 +11,9 @@ use sha2::{Digest, Sha256};
 
 use crate::compile::{self, CompileError};
 use crate::failure::Failure;
+use crate::lab::fixtures;
 use crate::output;
-use crate::progress::Bytes;
+use crate::progress::{Bytes, Progress};
 use crate::workspace::Workspace;
 
 /// The folder in the archive.
@@ -57,7 +58,11 @@ struct Entry {
 /// Packs the archive and says where it is.
 pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
     let workspace = Workspace::here()?;
-    let archive = archive(&workspace).map_err(Failure::failed)?;
+    let progress = Progress::new();
+    let scratch = tempfile::tempdir()?;
+    let programs =
+        fixtures::compared(&workspace, scratch.path(), &progress).map_err(Failure::failed)?;
+    let archive = archive(&workspace, &programs).map_err(Failure::failed)?;
     let path = args.out.clone().unwrap_or_else(|| {
         let file = format!("{NAME}.tar.gz");
         workspace.target.join("dist").join(file)
@@ -72,13 +77,13 @@ pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The archive, packed.
-pub fn archive(workspace: &Workspace) -> Result<Vec<u8>, DistError> {
-    pack(NAME, &collect(workspace)?).map_err(file("the archive", ""))
+/// The archive, packed; `programs` are those of Linux guests that a comparison boots.
+pub fn archive(workspace: &Workspace, programs: &[PathBuf]) -> Result<Vec<u8>, DistError> {
+    pack(NAME, &collect(workspace, programs)?).map_err(file("the archive", ""))
 }
 
-/// The program that runs, the images, and the files that go along, in the order of their places.
-fn collect(workspace: &Workspace) -> Result<Vec<Entry>, DistError> {
+/// The program that runs, the images, programs for Linux, and the files that go along, in the order of their places.
+fn collect(workspace: &Workspace, programs: &[PathBuf]) -> Result<Vec<Entry>, DistError> {
     let program = std::env::current_exe().map_err(file("grantflow", ""))?;
     let mut entries = vec![read(&program, "grantflow", 0o755, "")?];
     for source in compile::declared(&workspace.packages)? {
@@ -89,6 +94,10 @@ fn collect(workspace: &Workspace) -> Result<Vec<Entry>, DistError> {
         let hint = "; build the images first: grantflow images";
         let path = workspace.images().join(&image);
         entries.push(read(&path, &format!("images/{image}"), 0o644, hint)?);
+    }
+    for program in programs {
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        entries.push(read(program, &format!("bin/{name}"), 0o755, "")?);
     }
     let folders = [("data", "data"), ("image/examples", "examples")];
     for (folder, place) in folders {

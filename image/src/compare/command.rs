@@ -10,7 +10,7 @@ use super::on_xen::{self, Kit, Site, Trouble, machine};
 use super::plan::{self, QUICK_ROUNDS, ROUNDS, Step};
 use super::report::view::HOST_CPU;
 use super::results::{Event, Results, Scope};
-use super::{catalogue, goals, in_lab, native, report, told};
+use super::{catalogue, goals, guest, in_lab, native, report, told};
 use crate::failure::Failure;
 use crate::images;
 use crate::lab::linux_guest::Guest;
@@ -55,8 +55,8 @@ pub struct Args {
     /// Folder of the images [default: images beside this program, or where `grantflow images` puts them]
     #[arg(long, value_name = "DIR")]
     pub images: Option<PathBuf>,
-    /// In a dom0, the folder of the Linux guest: vmlinuz and initramfs [default: linux-guest beside this program, or made of
-    /// what is installed and the bench programs beside this program or in bin there]
+    /// In a dom0, the folder of the Linux guest: vmlinuz, initramfs, sensor-initramfs [default: linux-guest beside this program,
+    /// or made of what is installed and of the programs beside this one or in bin there, as in the archive of `make dist`]
     #[arg(long, value_name = "DIR")]
     pub linux_guest: Option<PathBuf>,
     /// Say who is compared, by what, and what is to be reached, and measure nothing
@@ -206,7 +206,7 @@ fn on_xen(
     let folder = tempfile::Builder::new()
         .prefix("grantflow-compare-guest-")
         .tempdir()?;
-    let linux = linux_guest(args.linux_guest.as_deref(), folder.path());
+    let linux = linux_guest(args.linux_guest.as_deref(), folder.path(), listener);
     let linux = linux.unwrap_or_else(|error| {
         listener(Event::Warning(format!(
             "no Linux guest can be made here: {}",
@@ -230,7 +230,11 @@ fn on_xen(
 }
 
 /// The folder that was named, or the one beside this program, or this one, once a guest is made in it.
-fn linux_guest(named: Option<&Path>, made: &Path) -> Result<PathBuf, LabError> {
+fn linux_guest(
+    named: Option<&Path>,
+    made: &Path,
+    listener: &mut dyn FnMut(Event),
+) -> Result<PathBuf, LabError> {
     if let Some(named) = named {
         return Ok(named.to_owned());
     }
@@ -240,23 +244,17 @@ fn linux_guest(named: Option<&Path>, made: &Path) -> Result<PathBuf, LabError> {
     if beside.is_dir() {
         return Ok(beside);
     }
-    let guest = Guest::at_hand()?;
-    let programs = fixtures::bench_programs_in(&[own.to_owned(), own.join("bin")]);
-    let write = |name: &str, bytes: &[u8]| {
-        let path = made.join(name);
-        std::fs::write(&path, bytes).map_err(LabError::file(&path))
-    };
-    let kernel = guest.kernel();
-    write(
-        "vmlinuz",
-        &std::fs::read(kernel).map_err(LabError::file(kernel))?,
-    )?;
-    write("initramfs", &guest.initramfs(&programs)?)?;
+    let at_hand = Guest::at_hand()?;
+    let programs = fixtures::compared_in(&[own.to_owned(), own.join("bin")]);
     let setup = format!(
         "{}, an initramfs of busybox and the programs alone, no disk; mitigations=off, console hvc0, quiet",
-        kernel.display()
+        at_hand.kernel().display()
     );
-    write("setup", setup.as_bytes())?;
+    let guest = guest::make(&at_hand, &programs, &setup)?;
+    guest.write(made)?;
+    for left_out in guest.left_out {
+        listener(Event::Warning(left_out));
+    }
     Ok(made.to_owned())
 }
 

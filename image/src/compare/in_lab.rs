@@ -4,10 +4,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::guest;
 use super::results::{Event, Scope};
 use crate::failure::Failure;
 use crate::lab::parts::Parts;
-use crate::lab::{self, Job, Stream, fixtures, least_guest, linux_guest};
+use crate::lab::linux_guest::Guest;
+use crate::lab::{self, Job, Stream, fixtures};
 use crate::output;
 use crate::progress::Progress;
 use crate::workspace::Workspace;
@@ -85,22 +87,21 @@ fn furnish(
     }
     let parts = Parts::ensure(progress)?;
     let workspace = Workspace::here().map_err(|error| lab::LabError::Job(error.to_string()))?;
-    let mut programs = fixtures::bench_programs(&workspace, scratch, progress)?;
-    let stages = fixtures::stage_programs(&workspace, progress)?;
-    programs.extend(stages.iter().cloned());
+    let programs = fixtures::compared(&workspace, scratch, progress)?;
     fixtures::mosquitto(job, progress)?;
     fixtures::subscriber(job)?;
-    linux_guest::add(job, &parts, &programs)?;
-    if let Some(sensor) = stages.iter().find(|program| program.ends_with("sensor")) {
-        let least = least_guest::initramfs(&parts, sensor)?;
-        job.bytes("linux-guest/sensor-initramfs", 0o644, &least);
-    }
     let setup = format!(
         "Debian's kernel {}, an initramfs of busybox and the programs alone, no disk; mitigations=off as in dom0, \
          console hvc0, quiet",
         parts.kernel_release()
     );
-    job.bytes("linux-guest/setup", 0o644, setup.as_bytes());
+    let made = guest::make(&Guest::of_parts(&parts)?, &programs, &setup)?;
+    for left_out in made.left_out {
+        progress.say(left_out);
+    }
+    for (name, bytes) in made.files {
+        job.bytes(&format!("linux-guest/{name}"), 0o644, &bytes);
+    }
     Ok(())
 }
 

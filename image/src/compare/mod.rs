@@ -16,6 +16,7 @@
 //! | [`gather`] | events become the document |
 //! | [`told`] | events, as a person sees them |
 //! | [`load`] | how busy the host is with other things |
+//! | [`guest`] | the files of the Linux guests, made of what is at hand |
 //! | [`on_xen`] | a comparison in a dom0 |
 //! | [`in_lab`] | one in the lab: the same program, in the dom0 of a Xen that is booted for it |
 //! | [`native`] | the part without Xen |
@@ -27,6 +28,7 @@ pub mod command;
 pub mod figures;
 pub mod gather;
 pub mod goals;
+pub mod guest;
 pub mod in_lab;
 pub mod load;
 pub mod native;

@@ -48,6 +48,9 @@ const BENCH_PROGRAMS: [&str; 3] = ["vchan-bench", "tcp-bench", "udp-bench"];
 /// And with Debian's libxenvchan: a program in C.
 const LIBXENVCHAN_PROGRAM: &str = "libxenvchan-bench";
 
+/// The stages that Linux guests run beside unikernels.
+const STAGE_PROGRAMS: [&str; 3] = ["sensor", "aggregator", "gateway"];
+
 /// The folder of the lab's scenarios.
 pub fn scenario_folder(workspace: &Workspace) -> PathBuf {
     workspace.root.join("image/tests/lab")
@@ -197,9 +200,10 @@ fn c_program(source: &Path, program: &Path, tree: &Path) -> Result<(), LabError>
     })
 }
 
-/// What Linux guests are measured with, as far as it is in one of these folders.
-pub fn bench_programs_in(folders: &[PathBuf]) -> Vec<PathBuf> {
+/// What Linux guests of a comparison run, as far as it is in one of these folders.
+pub fn compared_in(folders: &[PathBuf]) -> Vec<PathBuf> {
     let names = BENCH_PROGRAMS.into_iter().chain([LIBXENVCHAN_PROGRAM]);
+    let names = names.chain(STAGE_PROGRAMS);
     let find = |name: &str| {
         let mut places = folders.iter().map(|folder| folder.join(name));
         places.find(|path| path.is_file())
@@ -207,9 +211,20 @@ pub fn bench_programs_in(folders: &[PathBuf]) -> Vec<PathBuf> {
     names.filter_map(find).collect()
 }
 
+/// Builds what Linux guests of a comparison run: bench programs, of which one goes into the folder `into`, and stages.
+pub fn compared(
+    workspace: &Workspace,
+    into: &Path,
+    progress: &Progress,
+) -> Result<Vec<PathBuf>, LabError> {
+    let mut programs = bench_programs(workspace, into, progress)?;
+    programs.extend(stage_programs(workspace, progress)?);
+    Ok(programs)
+}
+
 /// Builds what Linux guests are measured with: the workspace's bench programs, and the same on Debian's libxenvchan, which goes
 /// into the folder `into`. What cannot be built is left out, which is said aloud; its contestant fails then, and says why.
-pub fn bench_programs(
+fn bench_programs(
     workspace: &Workspace,
     into: &Path,
     progress: &Progress,
@@ -224,31 +239,34 @@ pub fn bench_programs(
     let mut programs = BENCH_PROGRAMS.map(|name| release.join(name)).to_vec();
     let source = scenario_folder(workspace).join(format!("{LIBXENVCHAN_PROGRAM}.c"));
     let program = into.join(LIBXENVCHAN_PROGRAM);
-    let tree = Parts::ensure(progress)?.tree();
-    match c_program(&source, &program, &tree) {
+    let compiled = Parts::ensure(progress).and_then(|parts| match broker::find("gcc") {
+        Some(_) => c_program(&source, &program, &parts.tree()),
+        None => Err(LabError::MissingTool {
+            program: "gcc",
+            package: "gcc libc6-dev",
+        }),
+    });
+    match compiled {
         Ok(()) => programs.push(program),
-        Err(error) => progress.say(format_args!(
-            "no libxenvchan-bench: {error} (apt-get install gcc libc6-dev)"
-        )),
+        Err(error) => progress.say(format_args!("no libxenvchan-bench: {error}")),
     }
     Ok(programs)
 }
 
 /// Builds stages as programs for Linux guests, optimised for speed as whoever compares them would: returns where they are.
-pub fn stage_programs(
+fn stage_programs(
     workspace: &Workspace,
     progress: &Progress,
 ) -> Result<Vec<PathBuf>, LabError> {
     progress.say("building sensor, aggregator and gateway as programs for Linux guests");
-    const PROGRAMS: [&str; 3] = ["sensor", "aggregator", "gateway"];
     let packages = ["--package=sensor-aggregator", "--package=gateway"];
-    let bins = PROGRAMS.map(|name| format!("--bin={name}"));
+    let bins = STAGE_PROGRAMS.map(|name| format!("--bin={name}"));
     let arguments: Vec<&str> = packages
         .into_iter()
         .chain(bins.iter().map(String::as_str))
         .collect();
     build(&arguments, workspace)?;
-    let built = PROGRAMS.map(|name| workspace.target.join("release").join(name));
+    let built = STAGE_PROGRAMS.map(|name| workspace.target.join("release").join(name));
     Ok(built.into())
 }
 

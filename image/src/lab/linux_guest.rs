@@ -153,6 +153,21 @@ impl Guest {
         &self.kernel
     }
 
+    /// Its shell and whatever else is no program of its own.
+    pub fn busybox(&self) -> &Path {
+        &self.busybox
+    }
+
+    /// Its modules: place in its root → content.
+    pub fn modules(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.modules
+    }
+
+    /// The libraries that these programs of the host need, by name; what is missing is an error.
+    pub fn libraries(&self, programs: &[&Path]) -> Result<BTreeMap<String, PathBuf>, LabError> {
+        self.search.resolve(programs.iter().copied())
+    }
+
     /// Its root, with these programs of the host in its `/bin`. It is not packed: the lab's job is, and the domain builder takes
     /// it as it is.
     pub fn initramfs(&self, programs: &[PathBuf]) -> Result<Vec<u8>, LabError> {

@@ -161,7 +161,8 @@ fn furnish(
     programs.extend(fixtures::c_programs(job, workspace, scratch, progress)?);
     fixtures::linux_guest(job, programs, progress)?;
     fixtures::mosquitto(job, progress)?;
-    let archive = dist::archive(workspace).map_err(Failure::failed)?;
+    let compared = fixtures::compared(workspace, scratch, progress)?;
+    let archive = dist::archive(workspace, &compared).map_err(Failure::failed)?;
     job.bytes("dist.tar.gz", 0o644, &archive);
     job.folder("lab", &fixtures::scenario_folder(workspace))?;
     job.folder("pipelines", &workspace.root.join("image/pipelines"))?;

@@ -12,6 +12,7 @@ use super::site::{LinuxGuest, Site, Trouble};
 use super::trace::Trace;
 use super::xentrace::Tracing;
 use crate::compare::catalogue::Contestant;
+use crate::compare::guest;
 use crate::compare::ways::{Setting, Way};
 use crate::xl::DomId;
 
@@ -548,7 +549,7 @@ pub fn setup(site: &Site<'_>, contestant: Contestant) -> String {
     let placement = site.placement();
     let rings = "rings of 64 KiB each way, of 1 MiB for longer messages";
     let linux = || {
-        let recipe = std::fs::read_to_string(site.kit.linux.join("setup")).unwrap_or_default();
+        let recipe = std::fs::read_to_string(site.kit.linux.join(guest::SETUP)).unwrap_or_default();
         let recipe = recipe.trim();
         let recipe = if recipe.is_empty() {
             "made by hand, no word on how"

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::reader::{Reader, Writer};
 use super::site::{LINUX_COMMAND_LINE, Site, Trouble};
 use crate::compare::catalogue::Contestant;
+use crate::compare::guest;
 use crate::xl::XlConfig;
 
 /// What the sensor's domain is called.
@@ -50,12 +51,12 @@ pub fn linux_parts(site: &Site<'_>) -> Result<[PathBuf; 2], Trouble> {
         match path.is_file() {
             true => Ok(path),
             false => Err(Trouble::new(format_args!(
-                "there is no {}: the lab makes it",
+                "there is no {}: it is made where the program sensor is beside grantflow or in bin there",
                 path.display()
             ))),
         }
     };
-    Ok([part("vmlinuz")?, part("sensor-initramfs")?])
+    Ok([part(guest::KERNEL)?, part(guest::SENSOR_INITRAMFS)?])
 }
 
 impl Sensor {

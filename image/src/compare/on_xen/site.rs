@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use super::bridge::Bridge;
 use crate::compare::catalogue::Contestant;
+use crate::compare::guest;
 use crate::compare::results::{About, Event, Failed, Sample, Subject};
 use crate::lab::signals;
 use crate::xl::{
@@ -478,7 +479,7 @@ impl<'t> Site<'t> {
                 ))
             })
         };
-        let (kernel, initramfs) = (part("vmlinuz")?, part("initramfs")?);
+        let (kernel, initramfs) = (part(guest::KERNEL)?, part(guest::INITRAMFS)?);
         let mut config = XlConfig::new(Self::full_name(name), kernel, memory_mib);
         config.ramdisk = Some(initramfs);
         config.extra = LINUX_COMMAND_LINE.to_owned();
