@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::gather::Gatherer;
 use super::load::{self, HostLoad};
+use super::on_xen::left_behind::{self, Alone};
 use super::on_xen::{self, Kit, Site, Trouble, machine};
 use super::plan::{self, QUICK_ROUNDS, ROUNDS, Step};
 use super::report::view::HOST_CPU;
@@ -14,6 +15,7 @@ use super::{catalogue, goals, guest, in_lab, native, report, told};
 use crate::failure::Failure;
 use crate::images;
 use crate::lab::linux_guest::Guest;
+use crate::lab::scratch::Scratch;
 use crate::lab::{LabError, fixtures, signals};
 use crate::output;
 use crate::progress::Progress;
@@ -203,9 +205,8 @@ fn on_xen(
     let tools = SystemTools::new(Arc::clone(&stop), CALL_PATIENCE);
     let cleanup = tools.for_cleanup();
     let seen = machine::look(&tools).map_err(Failure::failed)?;
-    let folder = tempfile::Builder::new()
-        .prefix("grantflow-compare-guest-")
-        .tempdir()?;
+    let _alone = Alone::new(Path::new(left_behind::RUN)).map_err(Failure::failed)?;
+    let folder = Scratch::of_kind("grantflow-compare-dom0-").map_err(Failure::failed)?;
     let linux = linux_guest(args.linux_guest.as_deref(), folder.path(), listener);
     let linux = linux.unwrap_or_else(|error| {
         listener(Event::Warning(format!(
@@ -217,6 +218,7 @@ fn on_xen(
     let kit = Kit {
         images,
         linux,
+        scratch: folder.path().to_owned(),
         cpus: seen.cpus,
         xentrace: find("xentrace"),
     };

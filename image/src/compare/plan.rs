@@ -138,6 +138,17 @@ impl Work {
         }
     }
 
+    /// Whether it gives no figure, and looks at bytes.
+    pub fn is_check(&self) -> bool {
+        matches!(
+            self,
+            Self::Pair {
+                trial: Trial::Check,
+                ..
+            }
+        )
+    }
+
     /// Who.
     pub fn contestant(&self) -> Contestant {
         match self {
@@ -332,6 +343,16 @@ fn checks(figures: &[Vec<Work>], quick: bool) -> Vec<Step> {
         }
     }
     checks
+}
+
+/// The first of these steps that a check comes before: of the same way and size, or for a quick look of the same way.
+pub fn checked_by<'s>(check: &Step, steps: &'s [Step], quick: bool) -> Option<&'s Step> {
+    let key = |step: &Step| match step.work {
+        Work::Pair { way, size, .. } => Some((way, if quick { 0 } else { size })),
+        Work::Life { .. } => None,
+    };
+    let mut measured = steps.iter().filter(|step| !step.work.is_check());
+    measured.find(|step| key(step).is_some() && key(step) == key(check))
 }
 
 #[cfg(test)]

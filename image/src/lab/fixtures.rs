@@ -254,10 +254,7 @@ fn bench_programs(
 }
 
 /// Builds stages as programs for Linux guests, optimised for speed as whoever compares them would: returns where they are.
-fn stage_programs(
-    workspace: &Workspace,
-    progress: &Progress,
-) -> Result<Vec<PathBuf>, LabError> {
+fn stage_programs(workspace: &Workspace, progress: &Progress) -> Result<Vec<PathBuf>, LabError> {
     progress.say("building sensor, aggregator and gateway as programs for Linux guests");
     let packages = ["--package=sensor-aggregator", "--package=gateway"];
     let bins = STAGE_PROGRAMS.map(|name| format!("--bin={name}"));

@@ -1,4 +1,4 @@
-//! A boot's temporary folder, which even a killed process does not leave behind for long.
+//! A temporary folder, which even a killed process does not leave behind for long.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -7,9 +7,9 @@ use tempfile::TempDir;
 
 use super::error::LabError;
 
-const PREFIX: &str = "grantflow-lab-";
+const BOOT: &str = "grantflow-lab-";
 
-/// A temporary folder; removed when dropped, or by the next boot if its owner was killed.
+/// A temporary folder; removed when dropped, or by the next of its kind if its owner was killed.
 #[derive(Debug)]
 pub struct Scratch {
     folder: TempDir,
@@ -18,15 +18,20 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes a folder in the system's temporary folder, and removes those whose owners are gone.
+    /// A boot's.
     pub fn new() -> Result<Self, LabError> {
-        Self::within(&std::env::temp_dir())
+        Self::of_kind(BOOT)
     }
 
-    fn within(temporary: &Path) -> Result<Self, LabError> {
-        sweep(temporary);
+    /// Makes one in the system's temporary folder, and removes those of the same prefix whose owners are gone.
+    pub fn of_kind(prefix: &str) -> Result<Self, LabError> {
+        Self::within(&std::env::temp_dir(), prefix)
+    }
+
+    fn within(temporary: &Path, prefix: &str) -> Result<Self, LabError> {
+        sweep(temporary, prefix);
         let folder = tempfile::Builder::new()
-            .prefix(PREFIX)
+            .prefix(prefix)
             .tempdir_in(temporary)
             .map_err(LabError::file(temporary))?;
         let path = folder.path().join("lock");
@@ -44,9 +49,9 @@ impl Scratch {
     }
 }
 
-fn sweep(temporary: &Path) {
+fn sweep(temporary: &Path, prefix: &str) {
     let entries = fs::read_dir(temporary).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix)) {
         // Without a lock file the folder is being made this very moment, or is somebody else's.
         let Ok(lock) = File::open(entry.path().join("lock")) else {
             continue;
@@ -71,8 +76,8 @@ mod tests {
             fs::create_dir(folder).unwrap();
         }
         fs::write(orphan.join("lock"), "").unwrap();
-        let first = Scratch::within(temporary.path()).unwrap();
-        let second = Scratch::within(temporary.path()).unwrap();
+        let first = Scratch::within(temporary.path(), BOOT).unwrap();
+        let second = Scratch::within(temporary.path(), BOOT).unwrap();
         assert!(first.path().exists() && second.path().exists() && stranger.exists());
         assert!(!orphan.exists());
         let path = first.path().to_owned();

@@ -11,6 +11,9 @@ use std::io::{self, Read as _};
 #[serde(try_from = "String", into = "String")]
 pub struct Uuid(String);
 
+/// What identities of one maker begin with.
+pub type Mark = [u8; 6];
+
 /// Not a UUID.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no UUID")]
@@ -22,6 +25,28 @@ impl Uuid {
         let mut bytes = [0; 16];
         File::open("/dev/urandom")?.read_exact(&mut bytes)?;
         Ok(Self::version_4(bytes))
+    }
+
+    /// One that bears this mark, by which its maker knows it again, and is random otherwise (version 8).
+    pub fn marked(mark: Mark) -> io::Result<Self> {
+        let mut bytes = [0; 16];
+        File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        Ok(Self::version_8(mark, bytes))
+    }
+
+    fn version_8(mark: Mark, mut bytes: [u8; 16]) -> Self {
+        // RFC 9562, section 5.8: what its maker likes in its first bytes.
+        bytes[..6].copy_from_slice(&mark);
+        bytes[6] = bytes[6] & 0x0F | 0x80;
+        bytes[8] = bytes[8] & 0x3F | 0x80;
+        bytes.into()
+    }
+
+    /// Whether it bears this mark.
+    pub fn has_mark(&self, mark: Mark) -> bool {
+        let least = Self::version_8(mark, [0; 16]);
+        // With the digit of its version.
+        self.0.get(..15) == least.0.get(..15)
     }
 
     fn version_4(mut bytes: [u8; 16]) -> Self {
@@ -113,6 +138,22 @@ mod tests {
         assert_eq!(
             Uuid::version_4([0xFF; 16]).as_str(),
             "ffffffff-ffff-4fff-bfff-ffffffffffff"
+        );
+    }
+
+    #[test]
+    fn a_mark_is_known_again_and_only_where_it_was_set() {
+        let mark = *b"a mark";
+        let (one, other) = (Uuid::marked(mark).unwrap(), Uuid::marked(mark).unwrap());
+        assert_ne!(one, other);
+        assert!(one.has_mark(mark) && other.has_mark(mark));
+        assert!(!one.has_mark(*b"a merk") && !Uuid::random().unwrap().has_mark(mark));
+        // The same first bytes by chance, in a random one.
+        let chance = Uuid::version_4(one.bytes());
+        assert!(!chance.has_mark(mark), "{chance}");
+        assert_eq!(
+            Uuid::version_8(mark, [0xFF; 16]).as_str(),
+            "61206d61-726b-8fff-bfff-ffffffffffff"
         );
     }
 

@@ -18,6 +18,7 @@ installed() {
 mkdir "$CONFIGS/root" && (cd "$CONFIGS/root" && busybox cpio -id) <"$JOB/linux-guest/initramfs" 2>/dev/null ||
   fail "the Linux guest's archive cannot be unpacked"
 installed "$JOB/linux-guest/vmlinuz" "/boot/vmlinuz-$release"
+(cd "$CONFIGS/root" && find . -type f) >"$CONFIGS/files"
 while read -r file; do
   case $file in
     ./init | ./bin/sh | */modules.dep) ;;
@@ -26,7 +27,7 @@ while read -r file; do
     ./bin/*) ;;
     *) installed "$CONFIGS/root/$file" "${file#.}" ;;
   esac
-done < <(cd "$CONFIGS/root" && find . -type f)
+done <"$CONFIGS/files"
 cp "$modules/modules.dep" "$CONFIGS/modules.dep"
 cat "$CONFIGS/root$modules/modules.dep" >>"$modules/modules.dep"
 undo() {

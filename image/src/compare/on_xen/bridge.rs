@@ -6,6 +6,20 @@ use crate::xl::{ToolError, Tools};
 /// What it is called; the longest name of an interface has 15 letters.
 pub const NAME: &str = "gf-compare";
 
+/// Removes one that an earlier run has left behind; whether there was one.
+pub fn clear(tools: &dyn Tools) -> Result<bool, Trouble> {
+    match tools.run("ip", &["-o", "link", "show", "dev", NAME]) {
+        Ok(told) if told.is_empty() => Ok(false),
+        Ok(_) => {
+            tools.run("ip", &["link", "del", NAME])?;
+            Ok(true)
+        }
+        // There is none.
+        Err(ToolError::Failed { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The bridge; removed when dropped.
 pub struct Bridge<'t> {
     cleanup: &'t dyn Tools,
@@ -14,11 +28,6 @@ pub struct Bridge<'t> {
 impl<'t> Bridge<'t> {
     /// Makes it. `cleanup` must work after a stop was asked for.
     pub fn new(tools: &dyn Tools, cleanup: &'t dyn Tools) -> Result<Self, Trouble> {
-        // One that an earlier run has left behind.
-        match tools.run("ip", &["link", "del", NAME]) {
-            Ok(_) | Err(ToolError::Failed { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
         tools.run("ip", &["link", "add", NAME, "type", "bridge"])?;
         let bridge = Self { cleanup };
         tools.run("ip", &["link", "set", NAME, "up"])?;

@@ -6,7 +6,7 @@ use std::fs;
 use super::pipelines::Pipelines;
 use super::reader::Received;
 use super::sensors::{self, COUNT, NAME, Sensor};
-use super::site::{Site, Trouble};
+use super::site::{Part, Site, Trouble};
 use super::{boot, fit, memory, recovery};
 use crate::compare::catalogue::{Contestant, Measure};
 
@@ -47,7 +47,9 @@ impl Life {
         if !is_pipeline {
             self.clear(site)?;
         }
-        site.about(contestant, |site| Sensor::new(contestant).setup(site));
+        site.about(contestant, Part::Life, |site| {
+            Sensor::new(contestant).setup(site)
+        });
         match measure {
             Measure::CreateToFirstRecord => boot::from_create(self, site, contestant),
             Measure::EntryToFirstRecord => boot::from_entry(self, site, contestant),

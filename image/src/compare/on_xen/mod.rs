@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`site`] | dom0 at work: guests that are gone afterwards, orders to them, what they answer, events |
 //! | [`bridge`] | the bridge of their own |
+//! | [`left_behind`] | what a comparison that was killed has left, which the next one removes |
 //! | [`pairs`] | two guests of a kind, and messages between them |
 //! | [`answer`] | the line that a bench program ends with |
 //! | [`cpu`] | CPU time before and after |
@@ -21,6 +22,7 @@ pub mod boot;
 pub mod bridge;
 pub mod cpu;
 pub mod fit;
+pub mod left_behind;
 pub mod life;
 pub mod machine;
 pub mod memory;
@@ -40,11 +42,12 @@ pub use site::{Kit, LinuxGuest, Site, Trouble};
 
 use self::life::Life;
 use self::trials::Trials;
-use super::plan::{Step, Work};
+use super::plan::{self, Step, Work};
 use super::results::Event;
 
 /// Takes all steps, telling what comes of each. It is an error only if it was stopped.
 pub fn run(steps: &[Step], quick: bool, site: &mut Site<'_>) -> Result<(), Trouble> {
+    left_behind::clear(site)?;
     let mut trials = Trials::new(quick);
     let mut life = Life::new(quick);
     for (number, step) in steps.iter().enumerate() {
@@ -73,8 +76,14 @@ pub fn run(steps: &[Step], quick: bool, site: &mut Site<'_>) -> Result<(), Troub
             Ok(()) => {}
             Err(Trouble::Stopped) => return Err(Trouble::Stopped),
             Err(Trouble::Failed(reason)) => {
-                for subject in step.work.subjects() {
-                    site.failed(subject, step.round, &reason);
+                let failed = if step.work.is_check() {
+                    plan::checked_by(step, &steps[number..], quick)
+                } else {
+                    Some(step)
+                };
+                let Some(failed) = failed else { continue };
+                for subject in failed.work.subjects() {
+                    site.failed(subject, failed.round, &reason);
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! Everything that is made here is gone when the [`Site`] is dropped, also after a stop by a signal.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -20,12 +20,15 @@ use crate::compare::guest;
 use crate::compare::results::{About, Event, Failed, Sample, Subject};
 use crate::lab::signals;
 use crate::xl::{
-    ConfigError, DomId, Domain, DomainGuard, GuardError, StoreError, ToolError, Tools, XenStore,
-    Xl, XlConfig, XlError, console,
+    ConfigError, DomId, Domain, DomainGuard, GuardError, StoreError, ToolError, Tools, Uuid,
+    XenStore, Xl, XlConfig, XlError, console, uuid::Mark,
 };
 
 /// What domains of a comparison are called begins so.
 pub const PREFIX: &str = "gf-compare-";
+
+/// And their identities begin so: who has only the name is somebody else's.
+pub const MARK: Mark = *b"gf-cmp";
 
 /// How long what takes a second or two on a quiet machine may take.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -36,6 +39,15 @@ pub const LOOK: Duration = Duration::from_millis(50);
 /// How often to look whether the domain that is waited for still lives.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
 
+/// What a contestant is set up for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Messages between two guests.
+    Pair,
+    /// The life of one guest.
+    Life,
+}
+
 /// What guests are made of.
 #[derive(Debug, Clone)]
 pub struct Kit {
@@ -43,6 +55,8 @@ pub struct Kit {
     pub images: PathBuf,
     /// The folder of the Linux guest: `vmlinuz`, `initramfs`, and in `setup` a few words on how both were made.
     pub linux: PathBuf,
+    /// A folder for files of the run, which its owner removes.
+    pub scratch: PathBuf,
     /// The CPUs of Xen, of which the first is dom0's and the others are the guests'.
     pub cpus: u32,
     /// Xen's tracer, where there is one.
@@ -131,7 +145,9 @@ pub struct Site<'t> {
     bridge: Option<Bridge<'t>>,
     cleanup: &'t dyn Tools,
     folder: TempDir,
-    told: BTreeSet<Contestant>,
+    /// Set-ups that were told, part by part.
+    told: BTreeMap<Contestant, BTreeMap<Part, String>>,
+    failures: BTreeSet<(Subject, u32)>,
     looked_after: Cell<Instant>,
     listener: &'t mut dyn FnMut(Event),
     /// What guests are made of.
@@ -164,9 +180,10 @@ impl<'t> Site<'t> {
             bridge: None,
             cleanup,
             folder: tempfile::Builder::new()
-                .prefix("grantflow-compare-")
-                .tempdir()?,
-            told: BTreeSet::new(),
+                .prefix("site-")
+                .tempdir_in(&kit.scratch)?,
+            told: BTreeMap::new(),
+            failures: BTreeSet::new(),
             looked_after: Cell::new(Instant::now()),
             listener,
             kit,
@@ -240,8 +257,11 @@ impl<'t> Site<'t> {
         }));
     }
 
-    /// Tells that there is no figure, and why.
+    /// Tells that there is no figure, and why; once of each.
     pub fn failed(&mut self, subject: Subject, round: u32, reason: &str) {
+        if !self.failures.insert((subject.clone(), round)) {
+            return;
+        }
         let reason = one_line(reason);
         self.tell(Event::Failed(Failed {
             subject,
@@ -255,16 +275,21 @@ impl<'t> Site<'t> {
         self.tell(Event::Warning(what.to_string()));
     }
 
-    /// Tells how a contestant is set up, the first time.
-    pub fn about(&mut self, id: Contestant, setup: impl FnOnce(&Self) -> String) {
-        if self.told.insert(id) {
-            let setup = setup(self);
-            self.tell(Event::About(About {
-                id,
-                name: id.name().to_owned(),
-                setup,
-            }));
+    /// Tells how a contestant is set up for this part of the comparison, the first time, beside what was told of other parts.
+    pub fn about(&mut self, id: Contestant, part: Part, setup: impl FnOnce(&Self) -> String) {
+        let told = self.told.get(&id);
+        if told.is_some_and(|parts| parts.contains_key(&part)) {
+            return;
         }
+        let setup = setup(self);
+        let parts = self.told.entry(id).or_default();
+        parts.insert(part, setup);
+        let setup = joined(parts.values());
+        self.tell(Event::About(About {
+            id,
+            name: id.name().to_owned(),
+            setup,
+        }));
     }
 
     // ---- Waiting.
@@ -354,6 +379,9 @@ impl<'t> Site<'t> {
                 "no memory for {}: it takes {memory} MiB, and {free} MiB are free; end other domains, or give dom0 less",
                 config.name
             )));
+        }
+        if config.uuid.is_none() {
+            config.uuid = Some(Uuid::marked(MARK).map_err(Trouble::new)?);
         }
         if config.cpus.is_none() {
             config.cpus = self.cpus();
@@ -605,6 +633,17 @@ fn error_line(line: &str) -> Option<&str> {
         .iter()
         .any(|word| text.starts_with(word))
         .then_some(text)
+}
+
+/// The lines of all parts, each once.
+fn joined<'p>(parts: impl Iterator<Item = &'p String>) -> String {
+    let mut lines: Vec<&str> = Vec::new();
+    for line in parts.flat_map(|part| part.lines()) {
+        if !line.is_empty() && !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines.join("\n")
 }
 
 /// What a guest says is data: one line without control characters, and not a long one.

@@ -2,9 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::site::Part;
 use super::*;
 use crate::compare::catalogue::{Contestant, Measure};
 use crate::compare::plan;
@@ -24,8 +26,11 @@ struct Dom0 {
     stop_at: usize,
     orders: Cell<usize>,
     stop: AtomicBool,
+    /// Domains that are somebody else's.
+    foreign: Vec<&'static str>,
     calls: RefCell<Vec<String>>,
     xentrace: Option<PathBuf>,
+    bridges: RefCell<BTreeSet<String>>,
 }
 
 impl Dom0 {
@@ -39,8 +44,10 @@ impl Dom0 {
             stop_at: usize::MAX,
             orders: Cell::new(0),
             stop: AtomicBool::new(false),
+            foreign: Vec::new(),
             calls: RefCell::default(),
             xentrace: None,
+            bridges: RefCell::default(),
         }
     }
 
@@ -79,6 +86,26 @@ impl Tools for Dom0 {
             .borrow_mut()
             .push(format!("{program} {}", arguments.join(" ")));
         match (program, arguments) {
+            ("ip", ["link", "del", name]) => {
+                if !self.bridges.borrow_mut().remove(*name) {
+                    panic!("there is no {name} to remove");
+                }
+                Ok(Vec::new())
+            }
+            ("ip", ["link", "add", name, "type", "bridge"]) => {
+                assert!(self.bridges.borrow_mut().insert((*name).to_owned()));
+                Ok(Vec::new())
+            }
+            ("ip", ["-o", "link", "show", "dev", name]) => {
+                if self.bridges.borrow().contains(*name) {
+                    return Ok(format!("7: {name}: <BROADCAST,MULTICAST> mtu 1500\n").into_bytes());
+                }
+                Err(ToolError::Failed {
+                    command: format!("ip -o link show dev {name}"),
+                    status: "exit status: 1".into(),
+                    said: format!("Device \"{name}\" does not exist."),
+                })
+            }
             ("ip", _) => Ok(Vec::new()),
             ("xl", ["info"]) => Ok(format!("free_memory : {}\n", self.free_mib).into_bytes()),
             ("xenstore-write", ["--", path, order]) if path.ends_with("/data/run") => {
@@ -133,6 +160,7 @@ fn compare_by(
     let kit = Kit {
         images: linux.path().to_owned(),
         linux: linux.path().to_owned(),
+        scratch: linux.path().to_owned(),
         cpus: 2,
         xentrace: dom0.xentrace.clone(),
     };
@@ -142,12 +170,10 @@ fn compare_by(
     site.patience = Duration::from_millis(60);
     let ended = run(&steps, quick, &mut site);
     drop(site);
-    assert_eq!(dom0.host.domains(), [], "something is left running");
-    let calls = dom0.calls.borrow();
-    let made = |call: &String| call.starts_with("ip link add");
-    if calls.iter().any(made) {
-        assert_eq!(calls.last().unwrap(), "ip link del gf-compare");
-    }
+    let domains = dom0.host.domains();
+    let left: Vec<&str> = domains.iter().map(|domain| domain.name.as_str()).collect();
+    assert_eq!(left, dom0.foreign, "what is left is somebody else's");
+    assert!(dom0.bridges.borrow().is_empty(), "{:?}", dom0.bridges);
     (ended, events)
 }
 
@@ -274,6 +300,86 @@ fn wrong_bytes_are_shown_in_place_of_figures() {
     let reasons = reasons(&events);
     assert_eq!(reasons.len(), 1);
     assert!(reasons[0].contains("byte 7 of the stream"), "{reasons:?}");
+    // At once, and not again where the figure would have been taken.
+    let is_sample = |event: &Event| matches!(event, Event::Sample(_));
+    let failed = |event: &Event| match event {
+        Event::Failed(failed) => Some((failed.subject.clone(), failed.round)),
+        _ => None,
+    };
+    let first = events.iter().position(|event| failed(event).is_some());
+    assert!(first < events.iter().position(is_sample), "{events:?}");
+    let all: Vec<_> = events.iter().filter_map(failed).collect();
+    let each: BTreeSet<_> = all.iter().collect();
+    assert_eq!(each.len(), all.len(), "{all:?}");
+}
+
+#[test]
+fn what_a_killed_comparison_has_left_is_removed_and_nobody_elses_domain() {
+    let killed = Dom0::new();
+    let linux = tempfile::tempdir().unwrap();
+    let kit = Kit {
+        images: linux.path().to_owned(),
+        linux: linux.path().to_owned(),
+        scratch: linux.path().to_owned(),
+        cpus: 2,
+        xentrace: None,
+    };
+    for part in ["vmlinuz", "initramfs", "x.elf"] {
+        std::fs::write(linux.path().join(part), "").unwrap();
+    }
+    let mut listener = |_| {};
+    let mut site = Site::new((&killed, &killed), &killed.stop, kit, &mut listener).unwrap();
+    let config = site.linux_config("linux-client", 192, "10.0.0.1").unwrap();
+    site.create(config).unwrap();
+    let config = site.unikernel("server", "x", 4, "").unwrap();
+    site.create(config).unwrap();
+    // Nothing of it is dropped.
+    std::mem::forget(site);
+    // The name alone makes no domain ours.
+    killed.host.foreign("gf-compare-mine");
+    let next = Dom0 {
+        host: killed.host,
+        bridges: killed.bridges,
+        foreign: vec!["gf-compare-mine"],
+        ..Dom0::new()
+    };
+    let (ended, events) = compare(&next, &["linux-tcp", "throughput"]);
+    ended.unwrap();
+    let said = "an earlier comparison was killed here; removed what it left: \
+        gf-compare-linux-client, gf-compare-server, the bridge gf-compare";
+    assert_eq!(events[0], Event::Warning(said.into()));
+    assert_eq!(samples(&events, Measure::Throughput).len(), 12);
+    // Nothing is left now, and nothing is said.
+    let (_, events) = compare(&next, &["linux-tcp", "throughput"]);
+    assert!(!matches!(&events[0], Event::Warning(_)), "{:?}", events[0]);
+}
+
+#[test]
+fn a_contestants_set_up_has_the_lines_of_all_its_parts_once() {
+    let dom0 = Dom0::new();
+    let mut told = Vec::new();
+    let mut listener = |event| told.push(event);
+    let kit = Kit {
+        images: "/nowhere".into(),
+        linux: "/nowhere".into(),
+        scratch: std::env::temp_dir(),
+        cpus: 2,
+        xentrace: None,
+    };
+    let mut site = Site::new((&dom0, &dom0), &dom0.stop, kit, &mut listener).unwrap();
+    let who = Contestant::LinuxVchan;
+    site.about(who, Part::Life, |_| "both\na sensor".into());
+    site.about(who, Part::Pair, |_| "a pair\nboth".into());
+    site.about(who, Part::Life, |_| panic!("it is told already"));
+    drop(site);
+    let setups = told.iter().map(|event| match event {
+        Event::About(about) => about.setup.as_str(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(
+        setups.collect::<Vec<_>>(),
+        ["both\na sensor", "a pair\nboth\na sensor"]
+    );
 }
 
 #[test]

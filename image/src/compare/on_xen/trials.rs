@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::answer::RoundTrips;
 use super::pairs::{self, Load, Pairs, Ran};
-use super::site::{LOOK, Site, Trouble};
+use super::site::{LOOK, Part, Site, Trouble};
 use super::trace::{Window, per_message};
 use super::xentrace::Tracing;
 use crate::compare::catalogue::{Contestant, Measure};
@@ -94,18 +94,22 @@ impl Trials {
         way: Way,
         size: u64,
     ) -> Result<(), Trouble> {
-        site.about(way.contestant, |site| pairs::setup(site, way.contestant));
+        let who = way.contestant;
+        site.about(who, Part::Pair, |site| pairs::setup(site, who));
         let checked = if self.quick { None } else { Some(size) };
         if let Some(reason) = self.condemned.get(&(way, checked)) {
             return Err(Trouble::Failed(reason.clone()));
         }
         let figures = match trial {
             Trial::Check => {
-                if let Err(Trouble::Failed(reason)) = self.check(site, way, size) {
-                    let reason = format!("it failed where every byte was looked at: {reason}");
-                    self.condemned.insert((way, checked), reason);
-                }
-                return site.go_on();
+                return match self.check(site, way, size) {
+                    Err(Trouble::Failed(reason)) => {
+                        let reason = format!("it failed where every byte was looked at: {reason}");
+                        self.condemned.insert((way, checked), reason.clone());
+                        Err(Trouble::Failed(reason))
+                    }
+                    other => other,
+                };
             }
             Trial::Throughput => throughput(&self.measure(site, way, size, false, false)?),
             Trial::RoundTrip => round_trips(
