@@ -66,3 +66,56 @@ impl Made {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine on which all is installed, and no library.
+    fn machine(root: &Path) -> Guest {
+        let put = |path: &str, content: &str| {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        };
+        for path in ["boot/vmlinuz-6.1", "bin/busybox", "usr/bin/xenstore"] {
+            put(path, "no ELF file");
+        }
+        put("sbin/ethtool", "no ELF file");
+        let names = ["netfront", "evtchn", "gntalloc", "gntdev", "privcmd"];
+        let built_in = names.map(|name| format!("kernel/xen-{name}.ko\n"));
+        put("lib/modules/6.1/modules.builtin", &built_in.concat());
+        put("lib/modules/6.1/modules.dep", "");
+        Guest::of_machine(root, "6.1").unwrap()
+    }
+
+    #[test]
+    fn what_lacks_its_libraries_is_left_out_and_named_and_the_rest_is_made() {
+        let root = tempfile::tempdir().unwrap();
+        let guest = machine(root.path());
+        let sensor = root.path().join("sensor");
+        fs::write(&sensor, "linked with nothing").unwrap();
+        let own = std::env::current_exe().unwrap();
+        let made = make(&guest, &[own, sensor.clone()], "by a test").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        made.write(folder.path()).unwrap();
+        let file = |name: &str| fs::read(folder.path().join(name)).unwrap();
+        assert_eq!(file(KERNEL), b"no ELF file");
+        assert_eq!(file(SETUP), b"by a test");
+        let all = file(INITRAMFS);
+        let has = |part: &[u8]| all.windows(part.len()).any(|window| window == part);
+        assert!(has(b"bin/sensor\0") && has(b"linked with nothing"));
+        // Packed.
+        assert_eq!(file(SENSOR_INITRAMFS)[..2], [0x1F, 0x8B]);
+        assert_eq!(made.left_out.len(), 1);
+        let said = &made.left_out[0];
+        assert!(
+            said.starts_with("the Linux guest has no grantflow"),
+            "{said}"
+        );
+        assert!(said.contains("needed by"), "{said}");
+        // Without the program, there is no guest for it.
+        let made = make(&guest, &[], "").unwrap();
+        assert!(made.files.iter().all(|(name, _)| *name != SENSOR_INITRAMFS));
+    }
+}

@@ -1,5 +1,5 @@
 #!/bin/bash
-# What `make dist` packs compares in a dom0 without Rust: its Linux guests made of what is installed there; nothing is left
+# What `make dist` packs compares in a dom0 without Rust, with Linux guests of what is installed; nothing is left of it, even killed
 # timeout: 480
 . "$JOB/lab/lib.sh"
 need dist.tar.gz
@@ -71,3 +71,26 @@ for contestant in unikernel-vchan linux-vchan; do
   figure "$contestant" create-to-first-record
 done
 tr -d ' \n' <"$results" | grep -q '"failures":\[\]' || fail "there are failures: $(grep -m 1 '"reason"' "$results")"
+
+# One that is killed once both Linux guests are there. The last `xl create` goes on without it.
+./grantflow compare --quick --rounds 1 --only vchan-vs-libxenvchan-64 --out "$CONFIGS/killed" >killed.log 2>&1 &
+killed=$!
+left() { xl domid gf-compare-linux-server && xl domid gf-compare-linux-client; }
+until_true "$PATIENCE" left || fail "no Linux guests to leave: $(tail -n 3 killed.log | paste -sd' ')"
+./grantflow compare --quick --only image-size --out "$CONFIGS/second" >second.log 2>&1 && fail "two comparisons at a time"
+grep -q 'another comparison is at work' second.log || fail "the second one ended with: $(tail -n 1 second.log)"
+kill -9 "$killed"
+wait "$killed"
+over() { ! pidof xl; }
+until_true "$PATIENCE" over || fail "xl does not end: $(ps | grep 'xl create')"
+left >/dev/null || fail "nothing was left: $(xl list | paste -sd' ')"
+xl create -q "$(config other sensor 1 'out.first=0')" || fail "no domain that is somebody else's"
+xl rename "${PREFIX}other" gf-compare-other || fail "xl rename failed"
+./grantflow compare --quick --only image-size --out "$CONFIGS/next" >next.log 2>&1 || fail "the next one: $(tail -n 1 next.log)"
+for what in gf-compare-linux-server gf-compare-linux-client 'the bridge gf-compare'; do
+  grep 'removed what it left' next.log | grep -q "$what" || fail "$what is not told of: $(cat next.log)"
+done
+[ "$(xl list | awk '$1 ~ /^gf-compare-/ { print $1 }')" = gf-compare-other ] || fail "domains: $(xl list | paste -sd' ')"
+xl destroy gf-compare-other
+[ "$(bridges)" = "$before" ] || fail "the bridge is left"
+leak_check "$CONFIGS/before"

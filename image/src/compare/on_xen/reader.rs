@@ -131,6 +131,8 @@ impl Reader {
             let Some(stream) = accept(&listener, wanted)? else {
                 return Ok(None);
             };
+            // Where it listened, the next reader may.
+            drop(listener);
             gather(|space| read(&stream, space), most, wanted, heard)
         }))
     }
@@ -500,5 +502,22 @@ mod tests {
         drop(Reader::over_tcp(address, 1).unwrap());
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         assert!(Reader::over_tcp(taken.local_addr().unwrap(), 1).is_err());
+    }
+
+    #[test]
+    fn where_a_reader_reads_already_the_next_one_may_listen() {
+        // An address where nobody else takes a port meanwhile.
+        let free = TcpListener::bind((Ipv4Addr::new(127, 98, 76, 1), 0)).unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let mut reader = Reader::over_tcp(address, u64::MAX).unwrap();
+        let mut writer = TcpStream::connect(address).unwrap();
+        std::io::Write::write_all(&mut writer, &stream(3, 3)).unwrap();
+        while reader.first.is_none() {
+            assert!(reader.end.is_none(), "{:?}", reader.end);
+            reader.listen();
+            thread::sleep(Duration::from_millis(1));
+        }
+        Reader::over_tcp(address, u64::MAX).unwrap();
     }
 }

@@ -25,13 +25,13 @@ pub fn of_sensor(
         before.first(site, NAME, site.patience)?;
         let domain = site.domain(NAME)?;
         let domain = domain.ok_or_else(|| Trouble::new(format_args!("{full} is gone")))?;
+        // The next reader waits already, and what the first one takes to let go of its channel is not waited for.
+        let mut after = sensor.reader(u64::MAX)?;
         let begun = Instant::now();
         site.xl().destroy(domain.id)?;
-        // Where the next one listens, the first one did.
-        drop(before);
-        let mut after = sensor.reader(u64::MAX)?;
         site.xl().create(&path)?;
         let next = after.first(site, NAME, site.patience)?;
+        drop(before);
         Ok((next - begun).as_secs_f64())
     })
 }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::collections::BTreeSet;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -328,13 +329,13 @@ fn what_a_killed_comparison_has_left_is_removed_and_nobody_elses_domain() {
         std::fs::write(linux.path().join(part), "").unwrap();
     }
     let mut listener = |_| {};
-    let mut site = Site::new((&killed, &killed), &killed.stop, kit, &mut listener).unwrap();
+    let site = Site::new((&killed, &killed), &killed.stop, kit, &mut listener).unwrap();
+    // Nothing of it is dropped.
+    let mut site = ManuallyDrop::new(site);
     let config = site.linux_config("linux-client", 192, "10.0.0.1").unwrap();
     site.create(config).unwrap();
     let config = site.unikernel("server", "x", 4, "").unwrap();
     site.create(config).unwrap();
-    // Nothing of it is dropped.
-    std::mem::forget(site);
     // The name alone makes no domain ours.
     killed.host.foreign("gf-compare-mine");
     let next = Dom0 {
