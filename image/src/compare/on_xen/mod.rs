@@ -14,6 +14,7 @@
 //! | [`sensors`] | one sensor in a guest, and its reader in dom0 |
 //! | [`reader`] | what comes to dom0, and when |
 //! | [`boot`], [`memory`], [`fit`], [`recovery`], [`pipelines`] | how each of these figures is taken |
+//! | [`trouble`] | why something did not work |
 //! | [`bisect`] | the least number that works |
 
 pub mod answer;
@@ -36,6 +37,7 @@ pub mod site;
 mod tests;
 pub mod trace;
 mod trials;
+pub mod trouble;
 pub mod xentrace;
 
 pub use site::{Kit, LinuxGuest, Site, Trouble};

@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::bridge::Bridge;
+pub use super::trouble::Trouble;
 use crate::compare::catalogue::Contestant;
 use crate::compare::guest;
 use crate::compare::results::{About, Event, Failed, Sample, Subject};
 use crate::lab::signals;
 use crate::xl::{
-    ConfigError, DomId, Domain, DomainGuard, GuardError, StoreError, ToolError, Tools, Uuid,
-    XenStore, Xl, XlConfig, XlError, console, uuid::Mark,
+    DomId, Domain, DomainGuard, Tools, Uuid, XenStore, Xl, XlConfig, console, uuid::Mark,
 };
 
 /// What domains of a comparison are called begins so.
@@ -61,67 +61,6 @@ pub struct Kit {
     pub cpus: u32,
     /// Xen's tracer, where there is one.
     pub xentrace: Option<PathBuf>,
-}
-
-/// Why something on a site did not work.
-#[derive(Debug, thiserror::Error)]
-pub enum Trouble {
-    /// The user asked to stop, or nobody reads the results any more.
-    #[error("stopped by a signal")]
-    Stopped,
-    /// It failed: why, in one line, and what to do where that is known.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl Trouble {
-    /// A failure of this reason.
-    pub fn new(reason: impl fmt::Display) -> Self {
-        Self::Failed(reason.to_string())
-    }
-}
-
-impl From<ToolError> for Trouble {
-    fn from(error: ToolError) -> Self {
-        match error {
-            ToolError::Stopped => Self::Stopped,
-            other => Self::new(other),
-        }
-    }
-}
-
-impl From<XlError> for Trouble {
-    fn from(error: XlError) -> Self {
-        match error {
-            XlError::Tool(error) => error.into(),
-            XlError::Store(error) => error.into(),
-            other => Self::new(other),
-        }
-    }
-}
-
-impl From<StoreError> for Trouble {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Tool(error) => error.into(),
-            other => Self::new(other),
-        }
-    }
-}
-
-impl From<GuardError> for Trouble {
-    fn from(error: GuardError) -> Self {
-        match error {
-            GuardError::Xl(error) => error.into(),
-            other => Self::new(other),
-        }
-    }
-}
-
-impl From<ConfigError> for Trouble {
-    fn from(error: ConfigError) -> Self {
-        Self::new(error)
-    }
 }
 
 /// A Linux guest that takes orders.
@@ -616,13 +555,6 @@ impl<'t> Site<'t> {
 /// no part of the work that is compared.
 pub const LINUX_COMMAND_LINE: &str =
     "console=hvc0 quiet mitigations=off clocksource=tsc tsc=reliable";
-
-impl Trouble {
-    /// For failures about a file.
-    pub fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self::Failed(format!("{}: {error}", path.display()))
-    }
-}
 
 /// What a unikernel's last line says after `error:`, `panic:` and the like.
 fn error_line(line: &str) -> Option<&str> {
