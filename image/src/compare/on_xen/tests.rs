@@ -1,9 +1,9 @@
 //! Whole comparisons on a dom0 that is none, with Linux guests that are none.
 
 use std::cell::{Cell, RefCell};
-use std::path::PathBuf;
 use std::collections::BTreeSet;
 use std::mem::ManuallyDrop;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
