@@ -3,6 +3,7 @@
 use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::fmt;
 use core::future::poll_fn;
 use core::task::{Context, Poll};
@@ -99,21 +100,13 @@ fn socket(options: &TcpOptions) -> tcp::Socket<'static> {
     socket
 }
 
-/// Acknowledges a bulk transfer at once, by what is there to be read. smoltcp delays the acknowledgement of one segment, which may be
-/// 64 KiB long where the network card cuts it, and all that the peer may send until then.
-fn pace_acknowledgements(socket: &mut tcp::Socket<'_>) {
-    let there = socket.recv_queue();
-    let delay = (there <= BULK).then_some(ACK_DELAY);
-    if there > 0 && socket.ack_delay() != delay {
-        socket.set_ack_delay(delay);
-    }
-}
-
 /// A connection. Both directions take `&self`, so that one task may read while another writes. Dropped, it sends what was
 /// written and says goodbye.
 pub struct TcpStream {
     stack: Rc<Stack>,
     handle: SocketHandle,
+    /// Everything that came has been read: what comes next shows whether it is a bulk transfer.
+    drained: Cell<bool>,
 }
 
 impl TcpStream {
@@ -133,6 +126,7 @@ impl TcpStream {
         let stream = Self {
             stack: Rc::clone(stack),
             handle,
+            drained: Cell::new(true),
         };
         stream
             .poll_socket(|socket, cx| match socket.state() {
@@ -159,6 +153,18 @@ impl TcpStream {
         .await
     }
 
+    /// Has a bulk transfer acknowledged at once, which is what finds more to read than a segment. smoltcp delays the acknowledgement of
+    /// one segment, which may be 64 KiB long where the network card cuts it, and all that the peer may send until then.
+    fn pace_acknowledgements(&self, socket: &mut tcp::Socket<'_>) {
+        match socket.recv_queue() {
+            0 => {}
+            1..=BULK if self.drained.get() => socket.set_ack_delay(Some(ACK_DELAY)),
+            1..=BULK => {}
+            _ => socket.set_ack_delay(None),
+        }
+        self.drained.set(false);
+    }
+
     /// Reads what is there, waiting for at least a byte; 0 at the end of the stream.
     pub async fn receive(&self, out: &mut [u8]) -> Result<usize, TcpError> {
         if out.is_empty() {
@@ -166,9 +172,10 @@ impl TcpStream {
         }
         let result = self
             .poll_socket(|socket, cx| {
-                pace_acknowledgements(socket);
+                self.pace_acknowledgements(socket);
                 match socket.recv_slice(out) {
                     Ok(0) => {
+                        self.drained.set(true);
                         socket.register_recv_waker(cx.waker());
                         Poll::Pending
                     }
@@ -346,6 +353,7 @@ impl TcpListener {
         Ok(TcpStream {
             stack: Rc::clone(&self.stack),
             handle,
+            drained: Cell::new(true),
         })
     }
 

@@ -25,11 +25,8 @@ const SOON: Duration = Duration::from_secs(3);
 /// How often a pair of Linux guests that does not come up is booted before it is given up.
 const BOOTS: u32 = 3;
 
-/// A channel's rings, each way, where a message fits.
-const RING: u64 = 64 << 10;
-
-/// And where one does not.
-const LONG_RING: u64 = 1 << 20;
+/// A channel's rings, each way, for all that use vchan: the longest that libxenvchan makes, which hold the longest message.
+const RING: u64 = 1 << 20;
 
 /// Where a server of TCP or UDP listens.
 const PORT: u16 = 5001;
@@ -198,18 +195,9 @@ fn switch_gso(on: bool) -> String {
     format!("{ETHTOOL} -K eth0 tso {word} gso {word} && ")
 }
 
-/// Bytes of a ring for messages of this size, for all that use vchan.
-pub fn ring(size: u64) -> u64 {
-    if size <= RING { RING } else { LONG_RING }
-}
-
-/// MiB of a unikernel for messages of this size.
-pub fn unikernel_memory(way: Way, size: u64) -> u32 {
-    match (way.is_vchan(), size <= RING) {
-        (true, true) => 4,
-        (true, false) => 12,
-        (false, _) => 8,
-    }
+/// MiB of a unikernel.
+pub fn unikernel_memory(way: Way) -> u32 {
+    if way.is_vchan() { 12 } else { 8 }
 }
 
 impl Pairs {
@@ -354,8 +342,9 @@ impl LinuxPair {
     fn boot(site: &mut Site<'_>, which: Which) -> Result<Self, Trouble> {
         let [_, _, at_server, at_client] = which.addresses();
         let [server, client] = which.linux_names();
-        let mut server = site.boot_linux(server, LINUX_MEMORY, &at_server)?;
-        let mut client = site.boot_linux(client, LINUX_MEMORY, &at_client)?;
+        let [server_cpu, client_cpu] = [site.cpu_of(0), site.cpu_of(1)];
+        let mut server = site.boot_linux(server, LINUX_MEMORY, &at_server, server_cpu)?;
+        let mut client = site.boot_linux(client, LINUX_MEMORY, &at_client, client_cpu)?;
         for guest in [&mut server, &mut client] {
             site.ready(guest)?;
         }
@@ -434,7 +423,7 @@ impl LinuxPair {
         let (server, client) = (self.server.id, self.client.id);
         if way.is_vchan() {
             let api = way.setting.word();
-            let ring = ring(load.size);
+            let ring = RING;
             return [
                 format!(
                     "{program} role=server peer={client} path=data/vchan/{client}/bench {words} api={api} ring={ring}"
@@ -506,17 +495,19 @@ fn begin_unikernels(
     way: Way,
     load: &Load,
 ) -> Result<Begun, Trouble> {
-    let memory = unikernel_memory(way, load.size);
+    let memory = unikernel_memory(way);
     let words = load.words();
     let [server, client] = which.names();
     if way.is_vchan() {
         let api = way.setting.word();
-        let ring = ring(load.size);
+        let ring = RING;
         let line = format!("role=server {words} api={api} ring={ring}");
-        let config = site.unikernel(server, "vchan-bench", memory, &line)?;
+        let mut config = site.unikernel(server, "vchan-bench", memory, &line)?;
+        config.cpus = site.cpu_of(0);
         let server = site.create(config)?;
         let line = format!("role=client {words} api={api}");
-        let config = site.unikernel(client, "vchan-bench", memory, &line)?;
+        let mut config = site.unikernel(client, "vchan-bench", memory, &line)?;
+        config.cpus = site.cpu_of(1);
         let client = site.create(config)?;
         return Ok(Begun {
             way,
@@ -529,10 +520,12 @@ fn begin_unikernels(
     let line = format!("role=server addr=0.0.0.0:{PORT} {words} ip={at_server}/24");
     let mut config = site.unikernel(server, "tcp-bench", memory, &line)?;
     config.bridge = Some(bridge.to_owned());
+    config.cpus = site.cpu_of(0);
     let server_id = site.create(config)?;
     let line = format!("role=client addr={at_server}:{PORT} {words} ip={at_client}/24");
     let mut config = site.unikernel(client, "tcp-bench", memory, &line)?;
     config.bridge = Some(bridge.to_owned());
+    config.cpus = site.cpu_of(1);
     let client_id = site.create_paused(config)?;
     site.heard(server, site.patience, |line| {
         line.contains("listening on port").then_some(())
@@ -547,7 +540,7 @@ fn begin_unikernels(
 /// How a contestant is set up, for readers.
 pub fn setup(site: &Site<'_>, contestant: Contestant) -> String {
     let placement = site.placement();
-    let rings = "rings of 64 KiB each way, of 1 MiB for longer messages";
+    let rings = "rings of 1 MiB each way";
     let linux = || {
         let recipe = std::fs::read_to_string(site.kit.linux.join(guest::SETUP)).unwrap_or_default();
         let recipe = recipe.trim();
@@ -563,9 +556,9 @@ pub fn setup(site: &Site<'_>, contestant: Contestant) -> String {
         )
     };
     match contestant {
-        Contestant::UnikernelVchan => format!(
-            "image vchan-bench, 4 MiB (12 MiB for messages above 64 KiB); {rings}; {placement}; created for each run"
-        ),
+        Contestant::UnikernelVchan => {
+            format!("image vchan-bench, 12 MiB; {rings}; {placement}; created for each run")
+        }
         Contestant::UnikernelTcp => format!(
             "image tcp-bench, smoltcp over netfront, 8 MiB; buffers of 256 KiB; on a bridge of its own in dom0; \
              {placement}; created for each run"

@@ -190,8 +190,8 @@ impl Pipelines {
                 sensors::bridge(site)?;
                 let [source, sink] = LINUX_GUESTS;
                 let mut guests = [
-                    site.boot_linux(source, LINUX_MEMORY, SOURCE)?,
-                    site.boot_linux(sink, LINUX_MEMORY, &SINK.to_string())?,
+                    site.boot_linux(source, LINUX_MEMORY, SOURCE, None)?,
+                    site.boot_linux(sink, LINUX_MEMORY, &SINK.to_string(), None)?,
                 ];
                 for guest in &mut guests {
                     site.ready(guest)?;

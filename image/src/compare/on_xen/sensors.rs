@@ -116,7 +116,10 @@ impl Sensor {
 
     /// How it is set up, for readers.
     pub fn setup(self, site: &Site<'_>) -> String {
-        let placement = site.placement();
+        let placement = match site.cpus() {
+            Some(cpus) => format!("one vCPU, cpus=\"{cpus}\""),
+            None => "one vCPU".to_owned(),
+        };
         match is_linux(self.contestant) {
             false => format!("one sensor: its image, memory={UNIKERNEL_MEMORY}, {placement}"),
             true => format!(

@@ -172,11 +172,23 @@ impl<'t> Site<'t> {
         }
     }
 
+    /// The CPU of one of a pair's guests, 0 or 1, the same whatever runs in them: dom0 has the first CPU, and each of the two the next
+    /// one, beginning anew where there are no more.
+    pub fn cpu_of(&self, end: u32) -> Option<String> {
+        match self.kit.cpus {
+            0 | 1 => None,
+            cpus => Some(((1 + end) % cpus).to_string()),
+        }
+    }
+
     /// The same in words, for set-ups.
     pub fn placement(&self) -> String {
-        match self.cpus() {
-            None => "one vCPU, on the machine's only CPU".to_owned(),
-            Some(cpus) => format!("one vCPU, cpus=\"{cpus}\" of {}", self.kit.cpus),
+        match (self.cpu_of(0), self.cpu_of(1)) {
+            (Some(server), Some(client)) => format!(
+                "one vCPU, the server's on CPU {server} of {}, the client's on CPU {client}",
+                self.kit.cpus
+            ),
+            _ => "one vCPU, on the machine's only CPU".to_owned(),
         }
     }
 
@@ -457,14 +469,16 @@ impl<'t> Site<'t> {
         Ok(config)
     }
 
-    /// Boots a Linux guest; it takes orders once [`ready`](Self::ready) has returned.
+    /// Boots a Linux guest, on these CPUs if not on the site's; it takes orders once [`ready`](Self::ready) has returned.
     pub fn boot_linux(
         &mut self,
         name: &str,
         memory_mib: u32,
         address: &str,
+        cpus: Option<String>,
     ) -> Result<LinuxGuest, Trouble> {
-        let config = self.linux_config(name, memory_mib, address)?;
+        let mut config = self.linux_config(name, memory_mib, address)?;
+        config.cpus = cpus;
         let id = self.create(config)?;
         Ok(LinuxGuest {
             name: name.to_owned(),

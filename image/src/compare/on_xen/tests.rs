@@ -219,7 +219,7 @@ fn linux_guests_are_booted_once_and_every_figure_is_told() {
     let calls = dom0.calls.borrow();
     let created = |call: &&String| call.starts_with("xl create");
     assert_eq!(calls.iter().filter(created).count(), 2);
-    let set_up = |event: &Event| matches!(event, Event::About(about) if about.id == Contestant::LinuxTcp && about.setup.contains("cpus=\"1\""));
+    let set_up = |event: &Event| matches!(event, Event::About(about) if about.id == Contestant::LinuxTcp && about.setup.contains("on CPU 1 of 2, the client"));
     assert!(events.iter().any(set_up));
 }
 
