@@ -461,7 +461,7 @@ echo $((runs + 1)) > runs
 from=idle
 [ $runs -gt 0 ] && from=long
 [ $runs -gt 0 ] && [ $((runs % 2)) = 0 ] && from=short
-trap 'exit 0' INT
+trap 'exit 0' TERM
 cp $from $to.new
 mv $to.new $to
 while :; do sleep 0.01; done

@@ -102,7 +102,7 @@ impl Tracing {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         if let (Ok(None), Some(pid)) = (self.child.try_wait(), pid) {
             // It has not been waited for, so that its number is nobody else's.
-            let _ = kill_process(pid, Signal::INT);
+            let _ = kill_process(pid, Signal::TERM);
         }
         let end = Instant::now() + PATIENCE;
         while let Ok(None) = self.child.try_wait() {
