@@ -30,7 +30,11 @@ while read -r file; do
 done <"$CONFIGS/files"
 cp "$modules/modules.dep" "$CONFIGS/modules.dep"
 cat "$CONFIGS/root$modules/modules.dep" >>"$modules/modules.dep"
+# Nor does a Debian keep guests off any CPU.
+cp /etc/xen/xl.conf "$CONFIGS/xl.conf"
+sed -i '/^vm.cpumask/d' /etc/xen/xl.conf
 undo() {
+  cp "$CONFIGS/xl.conf" /etc/xen/xl.conf
   cp "$CONFIGS/modules.dep" "$modules/modules.dep"
   rm -f "${added[@]}"
   rm -rf /root/compare
