@@ -293,14 +293,12 @@ fn list(json: bool) -> Result<(), Failure> {
         });
         return Ok(output::line(serde_json::to_string_pretty(&document)?)?);
     }
+    let row = |id: &str, name: &str| format!("  {id:<28} {name}\n");
     let mut text = String::from("contestants\n");
-    let mut row = |id: &str, name: &str| text.push_str(&format!("  {id:<28} {name}\n"));
-    contestants.for_each(|(id, name)| row(id, name));
+    text.extend(contestants.map(|(id, name)| row(id, name)));
     text.push_str("measures\n");
-    let mut row = |id: &str, name: &str| text.push_str(&format!("  {id:<28} {name}\n"));
-    measures.for_each(|(id, name)| row(id, name));
+    text.extend(measures.map(|(id, name)| row(id, name)));
     text.push_str("goals\n");
-    let mut row = |id: &str, name: &str| text.push_str(&format!("  {id:<28} {name}\n"));
-    goals.for_each(|(id, name)| row(id, &name));
+    text.extend(goals.map(|(id, name)| row(id, &name)));
     Ok(output::write(text)?)
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use vchan_linux::xen::Hypervisor;
 
 use super::life::Life;
+use super::reader::Reader;
 use super::sensors::{COUNT, NAME, Sensor};
 use super::site::{Site, Trouble};
 use crate::compare::catalogue::Contestant;
@@ -22,9 +23,7 @@ pub fn from_create(
         let mut reader = sensor.reader(u64::MAX)?;
         let begun = Instant::now();
         site.xl().create(&path)?;
-        let first = reader.first(site, NAME, site.patience)?;
-        life.agree_on_sensor(contestant, &reader.all(site, NAME, site.patience)?)?;
-        Ok(first - begun)
+        first_since(begun, &mut reader, contestant, life, site)
     })?;
     Ok(took.as_secs_f64())
 }
@@ -50,11 +49,22 @@ pub fn from_entry(
         hypervisor
             .unpause(id.0)
             .map_err(|error| Trouble::new(format_args!("cannot let {id} go: {error}")))?;
-        let first = reader.first(site, NAME, site.patience)?;
-        life.agree_on_sensor(contestant, &reader.all(site, NAME, site.patience)?)?;
-        Ok(first - begun)
+        first_since(begun, &mut reader, contestant, life, site)
     })?;
     Ok(took.as_secs_f64())
+}
+
+/// How long after `begun` the first record came, once all of them are seen to be right.
+fn first_since(
+    begun: Instant,
+    reader: &mut Reader,
+    contestant: Contestant,
+    life: &mut Life,
+    site: &Site<'_>,
+) -> Result<Duration, Trouble> {
+    let first = reader.first(site, NAME, site.patience)?;
+    life.agree_on_sensor(contestant, &reader.all(site, NAME, site.patience)?)?;
+    Ok(first - begun)
 }
 
 /// Creates the sensor and has it do its work; how long all of it took.

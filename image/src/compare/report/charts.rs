@@ -228,16 +228,7 @@ pub fn pipelines(view: &View) -> Option<Chart> {
 /// The paper's two figures beside ours.
 pub fn paper(view: &View) -> Chart {
     let ours = |(over, theirs): (&str, &'static [Contestant]), measure, size: u64| {
-        let spec = GoalSpec {
-            id: "",
-            goal: 1.0,
-            ours: &[Contestant::UnikernelVchan],
-            theirs,
-            measure,
-            size: Some(size),
-            words: "",
-        };
-        let value = spec.value(&view.figures);
+        let value = view.over(theirs, measure, size);
         Row {
             label: format!("here, {} over {over}", numbers::size(size)),
             look: Look::Series(0),

@@ -166,17 +166,8 @@ pub fn of_guests(
 /// The paper's two figures in rows of their own, before ours.
 pub fn paper(view: &View) -> Table {
     let ratio = |theirs: &'static [Contestant], measure, size| {
-        let spec = GoalSpec {
-            id: "",
-            goal: 1.0,
-            ours: &[Contestant::UnikernelVchan],
-            theirs,
-            measure,
-            size: Some(size),
-            words: "",
-        };
         Cell::from(
-            spec.value(&view.figures)
+            view.over(theirs, measure, size)
                 .map_or_else(|| "\u{2013}".to_owned(), numbers::times),
         )
     };

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::numbers;
 use crate::compare::catalogue::{Contestant, Measure};
 use crate::compare::figures::{Figure, Figures};
+use crate::compare::goals::GoalSpec;
 use crate::compare::results::{Results, Subject};
 use crate::compare::stats::Summary;
 
@@ -188,6 +189,20 @@ impl<'a> View<'a> {
             })
             .collect();
         format!(" Each at its best setting; {}.", list.join("; "))
+    }
+
+    /// How many times better vchan between unikernels is than these, each at its best setting.
+    pub fn over(&self, theirs: &'static [Contestant], measure: Measure, size: u64) -> Option<f64> {
+        let spec = GoalSpec {
+            id: "",
+            goal: 1.0,
+            ours: &[Contestant::UnikernelVchan],
+            theirs,
+            measure,
+            size: Some(size),
+            words: "",
+        };
+        spec.value(&self.figures)
     }
 
     /// Whether others used the host so much that figures are doubtful.
