@@ -80,6 +80,7 @@ forged "^the server's ring could not be mapped: .*\(GNTST -[0-9]+\).*violations 
   poke 24 4 "$(xenstore-read "/local/domain/0/data/vchan/$server/other/ring-ref")"
 kill $other
 wait $other 2>/dev/null
+xenstore-rm "/local/domain/0/data/vchan/$server/other"
 
 # R29: an offer whose server is gone, of which libxenvchan leaves the keys.
 attacked client '^the peer (died|has closed)|^closed' die
