@@ -47,9 +47,9 @@ pub unsafe fn copy_volatile(target: *mut u8, source: *const u8, len: usize) {
 unsafe extern "sysv64" fn copy_forward(target: *mut u8, source: *const u8, len: usize) -> *mut u8 {
     core::arch::naked_asm!(
         "mov rax, rdi",
-        "2: cmp rdx, 64",
+        "cmp rdx, 64",
         "jb 3f",
-        "movups xmm0, [rsi]",
+        "2: movups xmm0, [rsi]",
         "movups xmm1, [rsi + 16]",
         "movups xmm2, [rsi + 32]",
         "movups xmm3, [rsi + 48]",
@@ -60,7 +60,9 @@ unsafe extern "sysv64" fn copy_forward(target: *mut u8, source: *const u8, len: 
         "add rsi, 64",
         "add rdi, 64",
         "sub rdx, 64",
-        "jmp 2b",
+        "jz 5f",
+        "cmp rdx, 64",
+        "jae 2b",
         "3: cmp rdx, 8",
         "jb 4f",
         "mov rcx, [rsi]",

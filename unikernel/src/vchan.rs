@@ -182,10 +182,12 @@ impl SharedMemory for Memory {
         self.shared.fetch_and_u8(offset, bits, order)
     }
 
+    #[inline]
     fn read(&self, offset: usize, out: &mut [u8]) {
         self.shared.read(offset, out);
     }
 
+    #[inline]
     fn write(&self, offset: usize, data: &[u8]) {
         self.shared.write(offset, data);
     }

@@ -27,9 +27,15 @@ impl Policy {
     /// Whether `held` bytes of a ring of `size` are enough to let go of.
     #[inline]
     pub(crate) fn is_due(self, held: u32, size: u32) -> bool {
+        held >= self.due(size)
+    }
+
+    /// How many bytes of a ring of `size` are enough to let go of.
+    #[inline]
+    pub(crate) fn due(self, size: u32) -> u32 {
         match self {
-            Policy::Eager => held > 0,
-            Policy::Batched => held >= size / 4,
+            Policy::Eager => 1,
+            Policy::Batched => size / 4,
         }
     }
 }

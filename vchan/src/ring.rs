@@ -28,10 +28,16 @@ pub struct Geometry {
 }
 
 impl Geometry {
+    /// Where in the ring an index lies.
+    #[inline]
+    fn position(&self, index: u32) -> usize {
+        (index & (self.size - 1)) as usize
+    }
+
     /// Where `len` bytes from `index` on lie.
     #[inline]
     fn span(&self, index: u32, len: usize) -> Span {
-        let position = (index & (self.size - 1)) as usize;
+        let position = self.position(index);
         let first = len.min(self.size as usize - position);
         Span {
             offset: self.base + position,
@@ -241,6 +247,24 @@ impl Producer {
         self.advance(span.len())
     }
 
+    /// Copies `data` into the ring if there is nothing to decide: there is known to be room for it in one piece and for more, and
+    /// fewer than `held` bytes are pending then. Whether it did.
+    #[inline]
+    pub fn fill_piece<M: SharedMemory>(&mut self, ring: &M, data: &[u8], held: u32) -> bool {
+        let len = data.len();
+        let position = self.geometry.position(self.filled);
+        if len == 0
+            || len > self.geometry.size as usize - position
+            || len >= self.space() as usize
+            || self.pending() as usize + len >= held as usize
+        {
+            return false;
+        }
+        ring.write(self.geometry.base + position, data);
+        self.filled = self.filled.wrapping_add(len as u32);
+        true
+    }
+
     /// Counts `len` bytes as filled, or as many as there is space for. Returns how many that was.
     #[inline]
     pub fn advance(&mut self, len: usize) -> usize {
@@ -357,6 +381,24 @@ impl Consumer {
         let span = self.next(out.len());
         span.copy_to(ring, &mut out[..span.len()]);
         self.advance(span.len())
+    }
+
+    /// Fills `out` if there is nothing to decide: it is known to be ready in one piece and more than that, and fewer than `held`
+    /// bytes are held then. Whether it did.
+    #[inline]
+    pub fn take_piece<M: SharedMemory>(&mut self, ring: &M, out: &mut [u8], held: u32) -> bool {
+        let len = out.len();
+        let position = self.geometry.position(self.taken);
+        if len == 0
+            || len > self.geometry.size as usize - position
+            || len >= self.ready() as usize
+            || self.held() as usize + len >= held as usize
+        {
+            return false;
+        }
+        ring.read(self.geometry.base + position, out);
+        self.taken = self.taken.wrapping_add(len as u32);
+        true
     }
 
     /// Counts `len` bytes as taken, or as many as are ready. Returns how many that was.

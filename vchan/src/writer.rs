@@ -151,7 +151,20 @@ impl<R: Rendezvous> Writer<R> {
 
     /// Writes all of `message` or nothing, without waiting. Whether it was written; if not, it did not fit just now. A
     /// message of no bytes is written by doing nothing.
+    #[inline]
     pub fn try_send(&mut self, message: &[u8]) -> Result<bool, SendError> {
+        // Most of many short messages: all of it is known to fit, and it is not time to publish.
+        let ring = self.memory.as_deref().unwrap_or(self.link.control());
+        let due = self.policy.due(self.producer.size());
+        if self.link.is_open() && self.producer.fill_piece(ring, message, due) {
+            self.link.stats().wrote(message.len());
+            return Ok(true);
+        }
+        self.try_send_any(message)
+    }
+
+    #[inline(never)]
+    fn try_send_any(&mut self, message: &[u8]) -> Result<bool, SendError> {
         let len = message.len();
         self.fits(len)?;
         if self.space(len, len)? < len {

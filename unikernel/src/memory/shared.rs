@@ -117,6 +117,7 @@ impl Shared {
     }
 
     /// Copies bytes out. They are those of some moment, each on its own: the caller orders the copy by what it loads before.
+    #[inline]
     pub fn read(&self, offset: usize, out: &mut [u8]) {
         #[cfg(any(test, fuzzing))]
         adversary::before_load(self, offset, out.len());
@@ -126,6 +127,7 @@ impl Shared {
     }
 
     /// Copies bytes in. The caller publishes them by what it stores after.
+    #[inline]
     pub fn write(&self, offset: usize, data: &[u8]) {
         let target = self.range(offset, data.len());
         // SAFETY: as for `read`, the other way round.
@@ -137,6 +139,7 @@ impl Shared {
         self.range(offset, size_of::<T>()).cast()
     }
 
+    #[inline]
     fn range(&self, offset: usize, len: usize) -> *mut u8 {
         assert!(offset <= self.len && len <= self.len - offset);
         self.start.as_mut_ptr::<u8>().wrapping_add(offset)

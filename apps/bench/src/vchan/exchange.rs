@@ -132,7 +132,10 @@ impl<'a, R: Rendezvous> Exchange<'a, R> {
         match (self.load.role, mode) {
             (Role::Client, Mode::Sink) => {
                 for _ in 0..count {
-                    self.sender.message(size).await?;
+                    let left = self.sender.at_once(size)?;
+                    if left > 0 {
+                        self.sender.message(left).await?;
+                    }
                 }
                 Ok(None)
             }
@@ -143,7 +146,10 @@ impl<'a, R: Rendezvous> Exchange<'a, R> {
                     Api::Packet | Api::ZeroCopy => (size, count),
                 };
                 for _ in 0..parts {
-                    self.receiver.message(part).await?;
+                    let left = self.receiver.at_once(part)?;
+                    if left > 0 {
+                        self.receiver.message(left).await?;
+                    }
                 }
                 Ok(None)
             }
@@ -255,6 +261,39 @@ fn sent_before(error: impl Into<SendError>, sent: u64) -> ExchangeError {
 }
 
 impl<R: Rendezvous> Sender<'_, R> {
+    /// The next `size` bytes of the stream, as far as they go without waiting, which is what nearly all do. How many are left.
+    #[inline]
+    fn at_once(&mut self, size: u64) -> Result<u64, ExchangeError> {
+        if size > RUN_MAX as u64 {
+            return Ok(size);
+        }
+        let run = self.content.run(self.sent, size);
+        let sent = match self.api {
+            Api::Packet => match self.writer.try_send(run) {
+                Ok(true) => size,
+                Ok(false) => 0,
+                Err(error) => return Err(sent_before(error, self.sent)),
+            },
+            Api::Stream => match self.writer.try_write(run) {
+                Ok(written) => written as u64,
+                Err(error) => return Err(sent_before(error, self.sent)),
+            },
+            Api::ZeroCopy => {
+                let reserved = self.writer.try_reserve(run.len());
+                let Some(mut room) = reserved.map_err(|error| sent_before(error, self.sent))?
+                else {
+                    return Ok(size);
+                };
+                room.slice().copy_from(0, run);
+                let sent = room.commit(run.len());
+                sent.map_err(|error| sent_before(error, self.sent))?;
+                size
+            }
+        };
+        self.sent += sent;
+        Ok(size - sent)
+    }
+
     /// The next `size` bytes of the stream, published.
     async fn whole_message(&mut self, size: u64) -> Result<(), ExchangeError> {
         self.message(size).await?;
@@ -321,6 +360,34 @@ impl<R: Rendezvous> Sender<'_, R> {
 }
 
 impl<R: Rendezvous> Receiver<'_, R> {
+    /// Takes the next `size` bytes of the stream, as far as they have come. How many are left.
+    #[inline]
+    fn at_once(&mut self, size: u64) -> Result<u64, ExchangeError> {
+        match self.api {
+            Api::Packet => match self.reader.try_recv(&mut self.buffer)? {
+                None => Ok(size),
+                Some(0) => Err(self.ended()),
+                Some(came) => self.came(came).map(|()| 0),
+            },
+            Api::ZeroCopy if self.content.is_none() => {
+                let len = size as usize;
+                let Some(lent) = self.reader.try_peek(len)? else {
+                    return Ok(size);
+                };
+                let message = lent.slice();
+                if message.len() < len {
+                    return Err(self.ended());
+                }
+                // As much as a reader that needs one field of it.
+                black_box(message.load_u8(len - 1));
+                lent.consume(len);
+                self.received += size;
+                Ok(0)
+            }
+            Api::Stream | Api::ZeroCopy => Ok(size),
+        }
+    }
+
     /// Takes the next `size` bytes of the stream.
     async fn message(&mut self, size: u64) -> Result<(), ExchangeError> {
         match self.api {
@@ -378,6 +445,7 @@ impl<R: Rendezvous> Receiver<'_, R> {
     }
 
     /// The next bytes of the stream are the first ones in the buffer.
+    #[inline]
     fn came(&mut self, count: usize) -> Result<(), ExchangeError> {
         if let Some(content) = self.content {
             content.check(self.received, &self.buffer[..count])?;
