@@ -2,7 +2,7 @@
 
 use super::catalogue::{Contestant, Measure};
 use super::goals;
-use super::results::{About, Event, MeasureInfo, Results, SCHEMA, Scope};
+use super::results::{About, Event, MeasureInfo, Results, SCHEMA, Sample, Scope};
 
 /// What has come so far.
 #[derive(Debug)]
@@ -40,7 +40,14 @@ impl Gatherer {
         let results = &mut self.results;
         match event {
             Event::Sample(sample) => results.samples.push(sample),
-            Event::Failed(failed) => results.failures.push(failed),
+            Event::Failed(failed) => {
+                // Of what was measured before wrong bytes came, no figure is left.
+                let is_it = |sample: &Sample| {
+                    sample.round == failed.round && sample.subject == failed.subject
+                };
+                results.samples.retain(|sample| !is_it(sample));
+                results.failures.push(failed);
+            }
             Event::Machine(machine) => results.machine = machine,
             Event::About(about) => {
                 results.contestants.retain(|one| one.id != about.id);
@@ -105,7 +112,7 @@ impl Gatherer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::results::{Failed, Sample, Subject};
+    use super::super::results::{Failed, Subject};
     use super::*;
 
     fn subject(contestant: Contestant, measure: Measure) -> Subject {
@@ -174,6 +181,27 @@ mod tests {
         assert!(goal("vchan-vs-linux-tcp-64").met);
         assert_eq!(goal("vchan-vs-linux-tcp-1k").value, None);
         assert_eq!(results.warnings, ["busy"]);
+        assert_eq!(results.failures.len(), 1);
+    }
+
+    #[test]
+    fn a_failure_takes_the_figure_of_its_round_back() {
+        let mut gatherer = gatherer();
+        for measure in [Measure::Throughput, Measure::RttP50] {
+            gatherer.take(sample(Contestant::LinuxTcp, measure, 1e6));
+        }
+        gatherer.take(Event::Failed(Failed {
+            subject: subject(Contestant::LinuxTcp, Measure::Throughput),
+            round: 1,
+            reason: "wrong bytes when sent back".into(),
+        }));
+        let results = gatherer.finish(1.0, None);
+        let left: Vec<Measure> = results
+            .samples
+            .iter()
+            .map(|one| one.subject.measure)
+            .collect();
+        assert_eq!(left, [Measure::RttP50]);
         assert_eq!(results.failures.len(), 1);
     }
 

@@ -1,7 +1,8 @@
 //! What is tried in which order. Pure.
 //!
 //! Contestants take turns: in each round, each figure is taken from each of them before the next figure, and who begins changes.
-//! What slows the machine for a while then slows all of them.
+//! What slows the machine for a while then slows all of them. Before a figure is taken for the first time, the bytes of those who
+//! give it are looked at.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +36,10 @@ const COUNTED_SIZES: [u64; 3] = [64, 1 << 10, 64 << 10];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Trial {
     /// Every byte that comes is looked at; gives no figure.
-    Check,
+    Check {
+        /// Of messages that are sent back, rather than of a stream.
+        echo: bool,
+    },
     /// Messages go one way; CPU time is measured beside.
     Throughput,
     /// Each message is sent back.
@@ -58,7 +62,7 @@ impl Trial {
     /// What it gives, the first of it what a person is told of.
     pub fn measures(self) -> &'static [Measure] {
         match self {
-            Self::Check => &[],
+            Self::Check { .. } => &[],
             Self::Throughput => &[
                 Measure::Throughput,
                 Measure::CpuPerMillion,
@@ -84,7 +88,7 @@ impl Trial {
 
     fn sizes(self) -> &'static [u64] {
         match self {
-            Self::Check | Self::Throughput => &SIZES,
+            Self::Check { .. } | Self::Throughput => &SIZES,
             Self::RoundTrip => &ROUND_TRIP_SIZES,
             Self::LoadedRoundTrip => &LOADED_SIZES,
             Self::Calls => &COUNTED_SIZES,
@@ -143,10 +147,36 @@ impl Work {
         matches!(
             self,
             Self::Pair {
-                trial: Trial::Check,
+                trial: Trial::Check { .. },
                 ..
             }
         )
+    }
+
+    /// What a failed check of one spoils of the other: all of the same way and size, or for a quick look all of the way.
+    fn shares_bytes(&self, other: &Self, quick: bool) -> bool {
+        match (self, other) {
+            (
+                Self::Pair { way, size, .. },
+                Self::Pair {
+                    way: of, size: at, ..
+                },
+            ) => way == of && (quick || size == at),
+            _ => false,
+        }
+    }
+
+    /// The check that comes before this figure: of messages that go the same way at the same size, and there and back where
+    /// these do. For a quick look, the way's first one stands for all, of a stream.
+    fn check(&self, quick: bool) -> Option<Self> {
+        let Self::Pair { trial, way, size } = *self else {
+            return None;
+        };
+        let back = matches!(trial, Trial::RoundTrip | Trial::LoadedRoundTrip);
+        let trial = Trial::Check {
+            echo: back && !quick,
+        };
+        Some(Self::Pair { trial, way, size })
     }
 
     /// Who.
@@ -161,7 +191,7 @@ impl Work {
 /// One step of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// In which round, from 1; checks come before the first one and count to it.
+    /// In which round, from 1; a check counts to that of the figure that it comes before.
     pub round: u32,
     /// What is tried.
     pub work: Work,
@@ -292,13 +322,22 @@ pub fn steps(scope: &Scope) -> Result<Vec<Step>, Unknown> {
         }
     }
     figures.retain(|figure| !figure.is_empty());
-    let mut steps = checks(&figures, scope.quick);
+    let mut steps = Vec::new();
+    let mut checked = BTreeSet::new();
     for round in 1..=scope.rounds {
         for (number, figure) in figures.iter().enumerate() {
             let turn = (round as usize - 1 + number) % figure.len();
             let (later, first) = figure.split_at(turn);
-            let works = first.iter().chain(later);
-            steps.extend(works.map(|work| Step { round, work: *work }));
+            let works = || first.iter().chain(later);
+            for check in works().filter_map(|work| work.check(scope.quick)) {
+                let Work::Pair { trial, way, size } = check else {
+                    continue;
+                };
+                if checked.insert((trial, way, (!scope.quick).then_some(size))) {
+                    steps.push(Step { round, work: check });
+                }
+            }
+            steps.extend(works().map(|work| Step { round, work: *work }));
         }
     }
     // Last, since guests that stay between figures make room for these.
@@ -324,35 +363,17 @@ pub fn steps(scope: &Scope) -> Result<Vec<Step>, Unknown> {
     Ok(steps)
 }
 
-/// That bytes come as they were sent is looked at before anything is measured: by each way and size, or for a quick look by
-/// each way.
-fn checks(figures: &[Vec<Work>], quick: bool) -> Vec<Step> {
-    let mut seen = BTreeSet::new();
-    let mut checks = Vec::new();
-    for work in figures.iter().flatten() {
-        let Work::Pair { way, size, .. } = *work else {
-            continue;
-        };
-        if seen.insert((way, if quick { 0 } else { size })) {
-            let work = Work::Pair {
-                trial: Trial::Check,
-                way,
-                size,
-            };
-            checks.push(Step { round: 1, work });
-        }
-    }
-    checks
-}
-
-/// The first of these steps that a check comes before: of the same way and size, or for a quick look of the same way.
-pub fn checked_by<'s>(check: &Step, steps: &'s [Step], quick: bool) -> Option<&'s Step> {
-    let key = |step: &Step| match step.work {
-        Work::Pair { way, size, .. } => Some((way, if quick { 0 } else { size })),
-        Work::Life { .. } => None,
+/// The figures that fail with the check of this number as soon as it does: those of the same way and size that were taken before,
+/// and the next one. For a quick look, of the same way. Whoever takes the steps fails the rest in their turn.
+pub fn failed_with(check: usize, steps: &[Step], quick: bool) -> Vec<&Step> {
+    let (before, after) = steps.split_at(check);
+    let Some((check, after)) = after.split_first() else {
+        return Vec::new();
     };
-    let mut measured = steps.iter().filter(|step| !step.work.is_check());
-    measured.find(|step| key(step).is_some() && key(step) == key(check))
+    let is_spoilt =
+        |step: &&Step| !step.work.is_check() && step.work.shares_bytes(&check.work, quick);
+    let next = after.iter().find(is_spoilt);
+    before.iter().filter(is_spoilt).chain(next).collect()
 }
 
 #[cfg(test)]
@@ -439,11 +460,13 @@ mod tests {
             .into_iter()
             .map(|(_, way, _)| way)
             .collect();
-        let checked: BTreeSet<String> = pairs(&steps, Trial::Check)
+        let checked: BTreeSet<String> = pairs(&steps, Trial::Check { echo: false })
             .into_iter()
             .map(|(_, way, _)| way)
             .collect();
         assert_eq!(measured, checked);
+        let checks = steps.iter().filter(|step| step.work.is_check());
+        assert_eq!(checks.count(), checked.len(), "each way once");
     }
 
     #[test]
@@ -454,12 +477,66 @@ mod tests {
             .map(|way| SIZES.iter().filter(|size| **size <= way.longest()).count())
             .sum();
         assert_eq!(throughput.len(), 5 * per_round);
-        assert_eq!(pairs(&steps, Trial::Check).len(), per_round);
+        assert_eq!(pairs(&steps, Trial::Check { echo: false }).len(), per_round);
+        let hypercalls = pairs(&steps, Trial::Calls);
+        assert!(
+            hypercalls
+                .iter()
+                .all(|(_, _, size)| [64, 1_024, 65_536].contains(size))
+        );
         assert!(throughput.contains(&(5, "linux-udp".into(), 16 << 10)));
         assert!(
             !throughput
                 .iter()
                 .any(|(_, way, size)| way == "linux-udp" && *size > 60_000)
+        );
+    }
+
+    #[test]
+    fn bytes_are_looked_at_right_before_the_first_figure_that_they_are_measured_by() {
+        let steps = steps(&scope(false, &[], 3)).unwrap();
+        let ways = Way::all().count();
+        let first = steps.iter().position(|step| !step.work.is_check());
+        assert_eq!(first, Some(ways), "of the first figure alone");
+        let mut checked = BTreeSet::new();
+        for (number, step) in steps.iter().enumerate() {
+            let Work::Pair { trial, way, size } = step.work else {
+                continue;
+            };
+            let echo = match trial {
+                Trial::Check { echo } => {
+                    assert!(
+                        checked.insert((echo, way, size)),
+                        "{way} {size} is once enough"
+                    );
+                    assert_eq!(step.round, 1);
+                    let next = |step: &&Step| {
+                        !step.work.is_check() && step.work.shares_bytes(&steps[number].work, false)
+                    };
+                    let rest = &steps[number + 1..];
+                    let figure = rest.iter().position(|step| next(&step)).unwrap();
+                    assert!(figure < 2 * ways, "{way} {size}: {figure} steps later");
+                    continue;
+                }
+                Trial::RoundTrip | Trial::LoadedRoundTrip => true,
+                Trial::Throughput | Trial::Calls => false,
+            };
+            assert!(
+                checked.contains(&(echo, way, size)),
+                "{way} {size} {trial:?}"
+            );
+        }
+        // Nothing is sent back where no round trip is measured.
+        let trips: BTreeSet<(String, u64)> = [Trial::RoundTrip, Trial::LoadedRoundTrip]
+            .into_iter()
+            .flat_map(|trial| pairs(&steps, trial))
+            .map(|(_, way, size)| (way, size))
+            .collect();
+        let back = pairs(&steps, Trial::Check { echo: true });
+        assert_eq!(back.len(), trips.len());
+        assert!(
+            back.iter()
+                .all(|(_, way, size)| trips.contains(&(way.clone(), *size)))
         );
     }
 

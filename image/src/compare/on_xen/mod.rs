@@ -79,13 +79,14 @@ pub fn run(steps: &[Step], quick: bool, site: &mut Site<'_>) -> Result<(), Troub
             Err(Trouble::Stopped) => return Err(Trouble::Stopped),
             Err(Trouble::Failed(reason)) => {
                 let failed = if step.work.is_check() {
-                    plan::checked_by(step, &steps[number..], quick)
+                    plan::failed_with(number, steps, quick)
                 } else {
-                    Some(step)
+                    vec![step]
                 };
-                let Some(failed) = failed else { continue };
-                for subject in failed.work.subjects() {
-                    site.failed(subject, failed.round, &reason);
+                for failed in failed {
+                    for subject in failed.work.subjects() {
+                        site.failed(subject, failed.round, &reason);
+                    }
                 }
             }
         }

@@ -315,6 +315,37 @@ fn wrong_bytes_are_shown_in_place_of_figures() {
 }
 
 #[test]
+fn wrong_bytes_that_were_sent_back_take_figures_of_the_same_size_back() {
+    let dom0 = Dom0 {
+        wrong: "mode=echo size=64 ",
+        ..Dom0::new()
+    };
+    let (ended, events) = compare_by(&dom0, false, &["linux-udp"], |work| {
+        matches!(work, Work::Pair { .. })
+    });
+    ended.unwrap();
+    let failed = |wanted| {
+        let pick = |event: &Event| match event {
+            Event::Failed(failed) if failed.subject.measure == wanted => failed.subject.size,
+            _ => None,
+        };
+        events.iter().filter_map(pick).collect::<Vec<_>>()
+    };
+    for measure in [
+        Measure::Throughput,
+        Measure::CpuPerMillion,
+        Measure::RttP50,
+        Measure::LoadedRttP50,
+        Measure::EventsPerMessage,
+    ] {
+        assert_eq!(failed(measure), [64], "{measure:?}");
+    }
+    // It had come before the round trips were looked at, and what is whole stays.
+    assert!(samples(&events, Measure::Throughput).contains(&" 64".to_owned()));
+    assert_eq!(samples(&events, Measure::RttP50), [" 1024"]);
+}
+
+#[test]
 fn what_a_killed_comparison_has_left_is_removed_and_nobody_elses_domain() {
     let killed = Dom0::new();
     let linux = tempfile::tempdir().unwrap();

@@ -101,8 +101,8 @@ impl Trials {
             return Err(Trouble::Failed(reason.clone()));
         }
         let figures = match trial {
-            Trial::Check => {
-                return match self.check(site, way, size) {
+            Trial::Check { echo } => {
+                return match self.check(site, way, size, echo) {
                     Err(Trouble::Failed(reason)) => {
                         let reason = format!("it failed where every byte was looked at: {reason}");
                         self.condemned.insert((way, checked), reason.clone());
@@ -144,22 +144,25 @@ impl Trials {
         Ok(())
     }
 
-    /// Every byte of a stream, and of messages that are sent back, is compared with what was sent; in a quick look of a stream.
-    /// Once more if it fails, as a guest that did not come up is no wrong byte.
-    fn check(&mut self, site: &mut Site<'_>, way: Way, size: u64) -> Result<(), Trouble> {
-        let modes: &[bool] = if self.quick { &[false] } else { &[false, true] };
-        for echo in modes {
-            let load = Load {
-                echo: *echo,
-                size,
-                count: (CHECKED / size).clamp(LEAST, 2_000),
-                warm_up: 0,
-                check: true,
-                traced: false,
-            };
-            if let Err(Trouble::Failed(_)) = self.pairs.run(site, way, &load) {
-                self.pairs.run(site, way, &load)?;
-            }
+    /// Every byte of a stream, or of messages that are sent back, is compared with what was sent. Once more if it fails, as a
+    /// guest that did not come up is no wrong byte.
+    fn check(
+        &mut self,
+        site: &mut Site<'_>,
+        way: Way,
+        size: u64,
+        echo: bool,
+    ) -> Result<(), Trouble> {
+        let load = Load {
+            echo,
+            size,
+            count: (CHECKED / size).clamp(LEAST, 2_000),
+            warm_up: 0,
+            check: true,
+            traced: false,
+        };
+        if let Err(Trouble::Failed(_)) = self.pairs.run(site, way, &load) {
+            self.pairs.run(site, way, &load)?;
         }
         site.go_on()
     }
