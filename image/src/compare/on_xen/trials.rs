@@ -15,7 +15,7 @@ use crate::compare::ways::Way;
 use crate::xl::DomId;
 
 /// How long what is measured should take, in seconds.
-const LONG: f64 = 1.2;
+const LONG: f64 = 0.8;
 const QUICK: f64 = 0.5;
 
 /// A run that took less than this part of it is taken again with more messages, so often at most.
