@@ -11,7 +11,8 @@ use super::on_xen::{self, Kit, Site, Trouble, machine};
 use super::plan::{self, QUICK_ROUNDS, ROUNDS, Step};
 use super::report::view::HOST_CPU;
 use super::results::{Event, Results, Scope};
-use super::{catalogue, goals, guest, in_lab, native, report, told};
+use super::told::Told;
+use super::{catalogue, goals, guest, in_lab, native, report};
 use crate::failure::Failure;
 use crate::images;
 use crate::lab::linux_guest::Guest;
@@ -150,8 +151,9 @@ fn gathered(
     let mut gatherer = Gatherer::new(scope.clone(), &title, tool, &started);
     let load = HostLoad::begin();
     let mut machine = None;
+    let mut told = Told::new(steps, scope.rounds);
     let mut listener = |event: Event| {
-        if let Some(line) = told::line(&event, scope.rounds) {
+        for line in told.lines(&event, progress.elapsed()) {
             progress.say(line);
         }
         match event {
@@ -162,6 +164,9 @@ fn gathered(
             other => gatherer.take(other),
         }
     };
+    if !steps.is_empty() {
+        progress.say(format_args!("{} steps to take", steps.len()));
+    }
     let ended = match args.target() {
         _ if steps.is_empty() => Ok(()),
         Target::Lab => in_lab::run(&scope, &images, steps.len(), &progress, &mut listener),

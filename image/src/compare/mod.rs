@@ -13,6 +13,7 @@
 //! | [`against`] | two documents: what became better or worse |
 //! | [`report`] | pages, charts and tables of one |
 //! | [`plan`] | what is tried in which order |
+//! | [`course`] | how far it is, and how long it may still take |
 //! | [`gather`] | events become the document |
 //! | [`told`] | events, as a person sees them |
 //! | [`load`] | how busy the host is with other things |
@@ -25,6 +26,7 @@
 pub mod against;
 pub mod catalogue;
 pub mod command;
+pub mod course;
 pub mod figures;
 pub mod gather;
 pub mod goals;
