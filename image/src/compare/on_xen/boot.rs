@@ -22,7 +22,7 @@ pub fn from_create(
         let (path, _) = site.configure(config)?;
         let mut reader = sensor.reader(u64::MAX)?;
         let begun = Instant::now();
-        site.xl().create(&path)?;
+        site.start(&path)?;
         first_since(begun, &mut reader, contestant, life, site)
     })?;
     Ok(took.as_secs_f64())

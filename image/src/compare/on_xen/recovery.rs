@@ -21,7 +21,7 @@ pub fn of_sensor(
         let config = sensor.config(site)?;
         let (path, full) = site.configure(config)?;
         let mut before = sensor.reader(u64::MAX)?;
-        site.xl().create(&path)?;
+        site.start(&path)?;
         before.first(site, NAME, site.patience)?;
         let domain = site.domain(NAME)?;
         let domain = domain.ok_or_else(|| Trouble::new(format_args!("{full} is gone")))?;
@@ -29,7 +29,7 @@ pub fn of_sensor(
         let mut after = sensor.reader(u64::MAX)?;
         let begun = Instant::now();
         site.xl().destroy(domain.id)?;
-        site.xl().create(&path)?;
+        site.start(&path)?;
         let next = after.first(site, NAME, site.patience)?;
         drop(before);
         Ok((next - begun).as_secs_f64())

@@ -297,17 +297,51 @@ impl<'t> Site<'t> {
     /// `xl create`: returns when the domain is built and running. `cpus` is the site's unless the configuration has another.
     /// A domain of the same name has to be [destroyed](Self::destroy) before.
     pub fn create(&mut self, config: XlConfig) -> Result<DomId, Trouble> {
-        let path = self.configure(config)?;
-        self.xl().create(&path.0)?;
-        self.id(&path.1)
+        let (path, name) = self.configure(config)?;
+        self.start(&path)?;
+        self.id(&name)
+    }
+
+    /// `xl create` of what [`configure`](Self::configure) wrote, and nothing beside it.
+    pub fn start(&self, path: &Path) -> Result<(), Trouble> {
+        let created = self.xl().create(path);
+        created.map_err(|error| self.misplaced(error.into()))
     }
 
     /// The same, but the domain waits for [`unpause`](Self::unpause) before its first instruction.
     pub fn create_paused(&mut self, config: XlConfig) -> Result<DomId, Trouble> {
-        let path = self.configure(config)?;
-        let text = path.0.to_string_lossy();
-        self.tools.run("xl", &["create", "-q", "-e", "-p", &text])?;
-        self.id(&path.1)
+        let (path, name) = self.configure(config)?;
+        let text = path.to_string_lossy();
+        let created = self.tools.run("xl", &["create", "-q", "-e", "-p", &text]);
+        created.map_err(|error| self.misplaced(error.into()))?;
+        self.id(&name)
+    }
+
+    /// What to do where `xl` is told by its own file to keep guests off the CPUs that they have here.
+    fn misplaced(&self, trouble: Trouble) -> Trouble {
+        match trouble {
+            // As xl says it (apply_global_affinity_masks, tools/xl/xl_vcpu.c).
+            Trouble::Failed(reason) if reason.contains("hard affinity map is empty") => {
+                Trouble::Failed(format!(
+                    "{reason}: xl.conf's vm.cpumask or vm.pv.cpumask leaves guests none of the CPUs that compare places \
+                     them on ({}); widen or remove it for the comparison",
+                    self.guests_cpus()
+                ))
+            }
+            other => other,
+        }
+    }
+
+    /// All CPUs on which a guest of a comparison is placed.
+    fn guests_cpus(&self) -> String {
+        match (self.cpus(), self.cpu_of(0), self.cpu_of(1)) {
+            // Of two CPUs, one of a pair's guests has dom0's.
+            (Some(_), Some(server), Some(client)) if self.kit.cpus == 2 => {
+                format!("{server} and {client}")
+            }
+            (Some(cpus), ..) => cpus,
+            _ => "0".to_owned(),
+        }
     }
 
     /// Lets a paused domain go.

@@ -32,6 +32,8 @@ struct Dom0 {
     calls: RefCell<Vec<String>>,
     xentrace: Option<PathBuf>,
     bridges: RefCell<BTreeSet<String>>,
+    /// xl.conf keeps guests off the CPUs that they are to have.
+    masked: bool,
 }
 
 impl Dom0 {
@@ -49,6 +51,7 @@ impl Dom0 {
             calls: RefCell::default(),
             xentrace: None,
             bridges: RefCell::default(),
+            masked: false,
         }
     }
 
@@ -108,6 +111,11 @@ impl Tools for Dom0 {
                 })
             }
             ("ip", _) => Ok(Vec::new()),
+            ("xl", ["create", .., path]) if self.masked => Err(ToolError::Failed {
+                command: format!("xl create -q -e {path}"),
+                status: "exit status: 1".into(),
+                said: "vcpu hard affinity map is empty".into(),
+            }),
             ("xl", ["info"]) => Ok(format!("free_memory : {}\n", self.free_mib).into_bytes()),
             ("xenstore-write", ["--", path, order]) if path.ends_with("/data/run") => {
                 self.orders.set(self.orders.get() + 1);
@@ -241,6 +249,46 @@ fn a_guest_that_never_boots_is_a_failure_of_its_figures_and_the_rest_goes_on() {
     let calls = dom0.calls.borrow();
     let created = |call: &&String| call.starts_with("xl create");
     assert_eq!(calls.iter().filter(created).count(), 6);
+}
+
+#[test]
+fn guests_that_xl_keeps_off_their_cpus_have_a_word_on_what_to_change() {
+    let dom0 = Dom0 {
+        masked: true,
+        ..Dom0::new()
+    };
+    let (ended, events) = compare(&dom0, &["linux-tcp"]);
+    ended.unwrap();
+    let said = "hard affinity map is empty: xl.conf's vm.cpumask or vm.pv.cpumask leaves guests none of the CPUs that \
+        compare places them on (1 and 0); widen or remove it for the comparison";
+    let reasons = reasons(&events);
+    assert!(!reasons.is_empty());
+    assert!(
+        reasons.iter().all(|reason| reason.ends_with(said)),
+        "{reasons:?}"
+    );
+    // And of one guest alone, created by whatever way.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("x.elf"), "").unwrap();
+    let kit = Kit {
+        images: folder.path().to_owned(),
+        linux: folder.path().to_owned(),
+        scratch: folder.path().to_owned(),
+        cpus: 4,
+        xentrace: None,
+    };
+    let mut listener = |_| {};
+    let mut site = Site::new((&dom0, &dom0), &dom0.stop, kit, &mut listener).unwrap();
+    let config = site.unikernel("one", "x", 4, "").unwrap();
+    let (path, _) = site.configure(config.clone()).unwrap();
+    for failed in [
+        site.start(&path).map(drop),
+        site.create(config.clone()).map(drop),
+        site.create_paused(config).map(drop),
+    ] {
+        let reason = failed.unwrap_err().to_string();
+        assert!(reason.contains("places them on (1-3); widen"), "{reason}");
+    }
 }
 
 #[test]
