@@ -123,8 +123,9 @@ pub fn run(args: &Args, json: bool) -> Result<(), Failure> {
         ))
     })?;
     let before = args.report.before()?;
+    let room = args.report.room()?;
     let results = gathered(args, scope, &steps, images)?;
-    args.report.finish(&results, before.as_ref(), json)?;
+    args.report.finish(&results, before.as_ref(), json, room)?;
     outcome(&results)
 }
 
@@ -165,7 +166,10 @@ fn gathered(
         }
     };
     if !steps.is_empty() {
-        progress.say(format_args!("{} steps to take", steps.len()));
+        let (count, rounds) = (steps.len(), scope.rounds);
+        progress.say(format_args!(
+            "{count} steps in {rounds} rounds are to be taken"
+        ));
     }
     let ended = match args.target() {
         _ if steps.is_empty() => Ok(()),
@@ -306,4 +310,55 @@ fn list(json: bool) -> Result<(), Failure> {
     text.push_str("goals\n");
     text.extend(goals.map(|(id, name)| row(id, &name)));
     Ok(output::write(text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::small_disk::on_a_small_disk;
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        compare: Args,
+    }
+
+    #[test]
+    fn a_full_disk_ends_a_comparison_before_anything_is_begun() {
+        let name = "a_full_disk_ends_a_comparison_before_anything_is_begun";
+        on_a_small_disk(module_path!(), name, "64k", |disk| {
+            let images = tempfile::tempdir().unwrap();
+            let out = disk.join("out");
+            for target in ["lab", "xen"] {
+                let words = ["compare", "--quick", "--target", target];
+                let words = words.iter().map(|&word| Path::new(word));
+                let folders = [
+                    Path::new("--images"),
+                    images.path(),
+                    Path::new("--out"),
+                    &out,
+                ];
+                let cli =
+                    Cli::try_parse_from(words.chain(folders)).unwrap_or_else(|e| panic!("{e}"));
+                let failure = run(&cli.compare, false).unwrap_err();
+                assert_ne!(failure.exit_code(), 0);
+                let said = failure.to_string();
+                let told = [
+                    path(&out),
+                    "make room there",
+                    "--out",
+                    "No space left on device",
+                ];
+                assert!(told.iter().all(|word| said.contains(word)), "{said}");
+            }
+            let left = std::fs::read_dir(&out).unwrap().count();
+            assert_eq!(left, 0, "what was tried is gone");
+        });
+    }
+
+    fn path(path: &Path) -> &str {
+        path.to_str().unwrap()
+    }
 }

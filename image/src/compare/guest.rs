@@ -61,7 +61,11 @@ impl Made {
     pub fn write(&self, folder: &Path) -> Result<(), LabError> {
         for (name, bytes) in &self.files {
             let path = folder.join(name);
-            fs::write(&path, bytes).map_err(LabError::file(&path))?;
+            fs::write(&path, bytes).map_err(|error| {
+                // A part of it would boot, and fail for no reason that anybody sees.
+                let _ = fs::remove_file(&path);
+                LabError::file(&path)(error)
+            })?;
         }
         Ok(())
     }
@@ -70,6 +74,7 @@ impl Made {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Failure;
 
     /// A machine on which all is installed, and no library.
     fn machine(root: &Path) -> Guest {
@@ -114,6 +119,12 @@ mod tests {
             "{said}"
         );
         assert!(said.contains("needed by"), "{said}");
+        // On a full disk, nothing is left that would boot in part.
+        let full = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/full", full.path().join(INITRAMFS)).unwrap();
+        let said = Failure::failed(made.write(full.path()).unwrap_err()).to_string();
+        assert!(said.contains("No space left on device"), "{said}");
+        assert!(full.path().join(INITRAMFS).symlink_metadata().is_err());
         // Without the program, there is no guest for it.
         let made = make(&guest, &[], "").unwrap();
         assert!(made.files.iter().all(|(name, _)| *name != SENSOR_INITRAMFS));

@@ -40,6 +40,8 @@ pub mod read;
 pub mod report;
 pub mod results;
 pub mod schema;
+#[cfg(test)]
+mod small_disk;
 pub mod stats;
 #[cfg(test)]
 mod testing;

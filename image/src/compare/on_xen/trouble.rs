@@ -25,7 +25,13 @@ impl Trouble {
 
     /// For failures about a file.
     pub fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self::Failed(format!("{}: {error}", path.display()))
+        move |error| {
+            let help = match error.kind() {
+                io::ErrorKind::StorageFull => "; make room in that file system",
+                _ => "",
+            };
+            Self::Failed(format!("{}: {error}{help}", path.display()))
+        }
     }
 }
 

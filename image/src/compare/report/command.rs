@@ -1,9 +1,10 @@
 //! The options of `grantflow compare` about reports, and what is done without measuring.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::room::{NoRoom, Room};
 use super::{files, summary};
 use crate::compare::against::against;
 use crate::compare::read;
@@ -57,14 +58,36 @@ impl Args {
         self.against.as_ref().map(read).transpose()
     }
 
-    /// Writes the report and says what is in it.
+    /// Holds room for the report before anything is measured.
+    pub fn room(&self) -> Result<Vec<Room>, NoRoom> {
+        let out = Room::hold(&self.out, "--out");
+        let docs = self.docs.iter().map(|docs| Room::hold(docs, "--docs"));
+        std::iter::once(out).chain(docs).collect()
+    }
+
+    /// Writes the report into the room that was held for it, and says what is in it. Where it cannot be written all the same,
+    /// the results are kept elsewhere.
     pub fn finish(
         &self,
         results: &Results,
         before: Option<&Results>,
         json: bool,
+        room: Vec<Room>,
     ) -> Result<(), Failure> {
-        Ok(output::write(self.report(results, before, json)?)?)
+        let text = self.report_into(results, before, json, room)?;
+        Ok(output::write(text)?)
+    }
+
+    fn report_into(
+        &self,
+        results: &Results,
+        before: Option<&Results>,
+        json: bool,
+        room: Vec<Room>,
+    ) -> Result<String, Failure> {
+        drop(room);
+        let text = self.report(results, before, json);
+        text.map_err(|failure| kept(results, &failure, &std::env::temp_dir()))
     }
 
     /// Writes the report; what is said of it.
@@ -94,14 +117,35 @@ impl Args {
     }
 }
 
+/// Keeps results whose report could not be written; the failure, and what to do about it.
+fn kept(results: &Results, failure: &Failure, temporary: &Path) -> Failure {
+    let keep = || -> Result<PathBuf, Failure> {
+        let mut kind = tempfile::Builder::new();
+        let folder = kind
+            .prefix("grantflow-results-")
+            .disable_cleanup(true)
+            .tempdir_in(temporary)?;
+        files::write(results, folder.path())?;
+        Ok(folder.path().join("results.json"))
+    };
+    Failure::failed(match keep() {
+        Ok(path) => format!(
+            "{failure}; what was measured is in {path}: make room, and have the report made by `grantflow compare --from \
+             {path}`, with --out for another folder",
+            path = path.display()
+        ),
+        Err(neither) => format!("{failure}; what was measured is lost: {neither}"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use clap::Parser as _;
 
     use super::*;
+    use crate::compare::small_disk::{fill, on_a_small_disk};
     use crate::compare::testing::rich;
 
     #[derive(clap::Parser)]
@@ -195,5 +239,38 @@ mod tests {
         );
         let both = Cli::try_parse_from(["compare", "--schema", "--from", "x"]);
         assert!(both.is_err());
+    }
+
+    #[test]
+    fn a_disk_that_fills_up_meanwhile_has_room_for_the_report_all_the_same() {
+        let name = "a_disk_that_fills_up_meanwhile_has_room_for_the_report_all_the_same";
+        on_a_small_disk(module_path!(), name, "8m", |disk| {
+            let [out, docs] = ["out", "docs"].map(|name| disk.join(name));
+            let args = args(&["--out", path(&out), "--docs", path(&docs)]);
+            let room = args.room().unwrap();
+            fill(disk);
+            args.report_into(&rich(), None, false, room).unwrap();
+            let again = read::file(&out.join("results.json")).unwrap();
+            assert_eq!(again.samples, rich().samples);
+            assert!(docs.join("results.md").is_file());
+        });
+    }
+
+    #[test]
+    fn results_whose_report_cannot_be_written_are_kept_and_the_line_says_where() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        // No folder can be made in a file.
+        let args = args(&["--out", path(&file.join("out"))]);
+        let failure = args.report(&rich(), None, false).unwrap_err();
+        let said = kept(&rich(), &failure, folder.path()).to_string();
+        assert!(said.starts_with("cannot write "), "{said}");
+        let (_, from) = said.split_once("`grantflow compare --from ").unwrap();
+        let (from, _) = from.split_once('`').unwrap();
+        let again = read::file(Path::new(from)).unwrap();
+        assert_eq!(again.samples, rich().samples);
+        let said = kept(&rich(), &failure, &file).to_string();
+        assert!(said.contains("; what was measured is lost: "), "{said}");
     }
 }

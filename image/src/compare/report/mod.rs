@@ -10,6 +10,7 @@
 //! | [`html`], [`markdown`], [`svg`], [`palette`] | its forms |
 //! | [`summary`] | the same in a few lines |
 //! | [`files`] | the rim: the files of a report |
+//! | [`room`] | room on the disk for them |
 //! | [`command`] | options of `grantflow compare` about reports |
 
 pub mod chart;
@@ -22,6 +23,7 @@ pub mod lead;
 pub mod markdown;
 pub mod numbers;
 pub mod palette;
+pub mod room;
 pub mod sections;
 pub mod summary;
 pub mod svg;
