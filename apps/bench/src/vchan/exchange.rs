@@ -65,6 +65,14 @@ struct Sender<'a, R: Rendezvous> {
     sent: u64,
 }
 
+/// What went without waiting.
+struct Ahead {
+    /// Whole messages.
+    messages: u64,
+    /// Bytes of the next one.
+    begun: u64,
+}
+
 /// The half that takes them.
 struct Receiver<'a, R: Rendezvous> {
     api: Api,
@@ -131,10 +139,13 @@ impl<'a, R: Rendezvous> Exchange<'a, R> {
         self.receiver.total = self.receiver.received + size * count;
         match (self.load.role, mode) {
             (Role::Client, Mode::Sink) => {
-                for _ in 0..count {
-                    let left = self.sender.at_once(size)?;
+                let mut left = count;
+                while left > 0 {
+                    let Ahead { messages, begun } = self.sender.ahead(size, left)?;
+                    left -= messages;
                     if left > 0 {
-                        self.sender.message(left).await?;
+                        self.sender.message(size - begun).await?;
+                        left -= 1;
                     }
                 }
                 Ok(None)
@@ -145,10 +156,12 @@ impl<'a, R: Rendezvous> Exchange<'a, R> {
                     Api::Stream => (size * count, 1),
                     Api::Packet | Api::ZeroCopy => (size, count),
                 };
-                for _ in 0..parts {
-                    let left = self.receiver.at_once(part)?;
+                let mut left = parts;
+                while left > 0 {
+                    left -= self.receiver.ahead(part, left)?;
                     if left > 0 {
-                        self.receiver.message(left).await?;
+                        self.receiver.message(part).await?;
+                        left -= 1;
                     }
                 }
                 Ok(None)
@@ -261,37 +274,43 @@ fn sent_before(error: impl Into<SendError>, sent: u64) -> ExchangeError {
 }
 
 impl<R: Rendezvous> Sender<'_, R> {
-    /// The next `size` bytes of the stream, as far as they go without waiting, which is what nearly all do. How many are left.
+    /// As many of `count` messages as go without waiting, which nearly all do.
+    #[inline(never)]
+    fn ahead(&mut self, size: u64, count: u64) -> Result<Ahead, ExchangeError> {
+        for messages in 0..count {
+            let begun = self.at_once(size)?;
+            if begun < size {
+                return Ok(Ahead { messages, begun });
+            }
+        }
+        Ok(Ahead {
+            messages: count,
+            begun: 0,
+        })
+    }
+
+    /// How much of the next `size` bytes of the stream goes without waiting.
     #[inline]
     fn at_once(&mut self, size: u64) -> Result<u64, ExchangeError> {
         if size > RUN_MAX as u64 {
-            return Ok(size);
+            return Ok(0);
         }
         let run = self.content.run(self.sent, size);
+        let before = |error: SendError| sent_before(error, self.sent);
         let sent = match self.api {
-            Api::Packet => match self.writer.try_send(run) {
-                Ok(true) => size,
-                Ok(false) => 0,
-                Err(error) => return Err(sent_before(error, self.sent)),
+            Api::Packet => u64::from(self.writer.try_send(run).map_err(before)?) * size,
+            Api::Stream => self.writer.try_write(run).map_err(|e| before(e.into()))? as u64,
+            Api::ZeroCopy => match self.writer.try_reserve(run.len()).map_err(before)? {
+                Some(mut room) => {
+                    room.slice().copy_from(0, run);
+                    room.commit(run.len()).map_err(|e| before(e.into()))?;
+                    size
+                }
+                None => 0,
             },
-            Api::Stream => match self.writer.try_write(run) {
-                Ok(written) => written as u64,
-                Err(error) => return Err(sent_before(error, self.sent)),
-            },
-            Api::ZeroCopy => {
-                let reserved = self.writer.try_reserve(run.len());
-                let Some(mut room) = reserved.map_err(|error| sent_before(error, self.sent))?
-                else {
-                    return Ok(size);
-                };
-                room.slice().copy_from(0, run);
-                let sent = room.commit(run.len());
-                sent.map_err(|error| sent_before(error, self.sent))?;
-                size
-            }
         };
         self.sent += sent;
-        Ok(size - sent)
+        Ok(sent)
     }
 
     /// The next `size` bytes of the stream, published.
@@ -360,19 +379,30 @@ impl<R: Rendezvous> Sender<'_, R> {
 }
 
 impl<R: Rendezvous> Receiver<'_, R> {
-    /// Takes the next `size` bytes of the stream, as far as they have come. How many are left.
+    /// Takes as many of `count` messages as have come. How many that was.
+    #[inline(never)]
+    fn ahead(&mut self, size: u64, count: u64) -> Result<u64, ExchangeError> {
+        for messages in 0..count {
+            if !self.at_once(size)? {
+                return Ok(messages);
+            }
+        }
+        Ok(count)
+    }
+
+    /// Takes the next message if it has come. Whether it did.
     #[inline]
-    fn at_once(&mut self, size: u64) -> Result<u64, ExchangeError> {
+    fn at_once(&mut self, size: u64) -> Result<bool, ExchangeError> {
         match self.api {
             Api::Packet => match self.reader.try_recv(&mut self.buffer)? {
-                None => Ok(size),
+                None => Ok(false),
                 Some(0) => Err(self.ended()),
-                Some(came) => self.came(came).map(|()| 0),
+                Some(came) => self.came(came).map(|()| true),
             },
             Api::ZeroCopy if self.content.is_none() => {
                 let len = size as usize;
                 let Some(lent) = self.reader.try_peek(len)? else {
-                    return Ok(size);
+                    return Ok(false);
                 };
                 let message = lent.slice();
                 if message.len() < len {
@@ -382,9 +412,9 @@ impl<R: Rendezvous> Receiver<'_, R> {
                 black_box(message.load_u8(len - 1));
                 lent.consume(len);
                 self.received += size;
-                Ok(0)
+                Ok(true)
             }
-            Api::Stream | Api::ZeroCopy => Ok(size),
+            Api::Stream | Api::ZeroCopy => Ok(false),
         }
     }
 
