@@ -30,57 +30,81 @@ fn rdrand64(value: &mut u64) -> bool {
     x86::_rdrand64_step(value) == 1
 }
 
+/// `rdx` bytes from `rsi` to `rdi`, upwards, 64 a turn. Not `rep movsb`: start-up costs more than it saves below a few KiB, and
+/// emulators make a loop of single bytes of it.
+macro_rules! copy_upwards {
+    () => {
+        "
+        cmp rdx, 64
+        jb 3f
+        2:
+        movups xmm0, [rsi]
+        movups xmm1, [rsi + 16]
+        movups xmm2, [rsi + 32]
+        movups xmm3, [rsi + 48]
+        movups [rdi], xmm0
+        movups [rdi + 16], xmm1
+        movups [rdi + 32], xmm2
+        movups [rdi + 48], xmm3
+        add rsi, 64
+        add rdi, 64
+        sub rdx, 64
+        jz 5f
+        cmp rdx, 64
+        jae 2b
+        3:
+        cmp rdx, 8
+        jb 4f
+        mov rcx, [rsi]
+        mov [rdi], rcx
+        add rsi, 8
+        add rdi, 8
+        sub rdx, 8
+        jmp 3b
+        4:
+        test rdx, rdx
+        jz 5f
+        mov cl, [rsi]
+        mov [rdi], cl
+        inc rsi
+        inc rdi
+        dec rdx
+        jmp 4b
+        5:"
+    };
+}
+
 /// Copies `len` bytes by instructions that the compiler cannot see through: what shared memory asks for, where the peer may
 /// write while we read.
 ///
 /// # Safety
 /// `source` must be readable and `target` writable for `len` bytes, and the two must not overlap. Either may be memory that
 /// another domain changes meanwhile: the bytes are then those of some moment, each on its own.
+#[inline]
 pub unsafe fn copy_volatile(target: *mut u8, source: *const u8, len: usize) {
     // SAFETY: the caller's promise is that of the routine.
-    unsafe { copy_forward(target, source, len) };
-}
-
-/// Copies upwards, 64 bytes a turn. Not `rep movsb`: start-up costs more than it saves below a few KiB, and emulators make
-/// a loop of single bytes of it.
-#[unsafe(naked)]
-unsafe extern "sysv64" fn copy_forward(target: *mut u8, source: *const u8, len: usize) -> *mut u8 {
-    core::arch::naked_asm!(
-        "mov rax, rdi",
-        "cmp rdx, 64",
-        "jb 3f",
-        "2: movups xmm0, [rsi]",
-        "movups xmm1, [rsi + 16]",
-        "movups xmm2, [rsi + 32]",
-        "movups xmm3, [rsi + 48]",
-        "movups [rdi], xmm0",
-        "movups [rdi + 16], xmm1",
-        "movups [rdi + 32], xmm2",
-        "movups [rdi + 48], xmm3",
-        "add rsi, 64",
-        "add rdi, 64",
-        "sub rdx, 64",
-        "jz 5f",
-        "cmp rdx, 64",
-        "jae 2b",
-        "3: cmp rdx, 8",
-        "jb 4f",
-        "mov rcx, [rsi]",
-        "mov [rdi], rcx",
-        "add rsi, 8",
-        "add rdi, 8",
-        "sub rdx, 8",
-        "jmp 3b",
-        "4: test rdx, rdx",
-        "jz 5f",
-        "mov cl, [rsi]",
-        "mov [rdi], cl",
-        "inc rsi",
-        "inc rdi",
-        "dec rdx",
-        "jmp 4b",
-        "5: ret",
-    )
+    #[cfg(all(xen_guest, not(for_speed)))]
+    unsafe {
+        mem::memcpy(target, source, len)
+    };
+    // In an image that is compiled for speed the instructions stand where they are wanted.
+    // SAFETY: the caller's promise covers every byte that the instructions load and store; they change the registers that are
+    // named, and the flags.
+    #[cfg(any(not(xen_guest), for_speed))]
+    unsafe {
+        core::arch::asm!(
+            copy_upwards!(),
+            inout("rdi") target => _,
+            inout("rsi") source => _,
+            inout("rdx") len => _,
+            out("rcx") _,
+            out("xmm0") _,
+            out("xmm1") _,
+            out("xmm2") _,
+            out("xmm3") _,
+            options(nostack),
+        );
+    }
 }
 
 /// The functions that compiled code calls for moves, fills and comparisons. The prebuilt `core` leaves them to the platform;
@@ -89,8 +113,12 @@ unsafe extern "sysv64" fn copy_forward(target: *mut u8, source: *const u8, len: 
 mod mem {
     #[unsafe(no_mangle)]
     #[unsafe(naked)]
-    unsafe extern "sysv64" fn memcpy(target: *mut u8, source: *const u8, len: usize) -> *mut u8 {
-        core::arch::naked_asm!("jmp {}", sym super::copy_forward)
+    pub unsafe extern "sysv64" fn memcpy(
+        target: *mut u8,
+        source: *const u8,
+        len: usize,
+    ) -> *mut u8 {
+        core::arch::naked_asm!("mov rax, rdi", copy_upwards!(), "ret")
     }
 
     /// Upwards unless the target starts inside the source; then downwards.
@@ -116,7 +144,7 @@ mod mem {
             "dec rdx",
             "jmp 3b",
             "4: ret",
-            forward = sym super::copy_forward,
+            forward = sym memcpy,
         )
     }
 

@@ -93,6 +93,7 @@ impl<R: Rendezvous> Reader<R> {
     /// When the space of what was read is given back to the peer; from the next call on.
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
+        self.consumer.look_away();
     }
 
     /// Reads what is there, without waiting: `None` when the ring is empty and more may come, `Some(0)` at the end of
@@ -202,10 +203,9 @@ impl<R: Rendezvous> Reader<R> {
     /// come, `Some(0)` at the end of the stream (and for an empty `out`).
     #[inline]
     pub fn try_recv(&mut self, out: &mut [u8]) -> Result<Option<usize>, RecvError> {
-        // Most of many short messages: all of it is known to be there, and it is not time to free it.
-        let due = self.policy.due(self.consumer.size());
+        // Of many short messages most come so: all of it is known to be there, and it is not time to free it.
         let ring = self.link.incoming();
-        if self.link.is_open() && self.consumer.take_piece(ring, out, due) {
+        if self.link.is_open() && self.consumer.take_ahead(ring, out) {
             self.link.stats().read(out.len());
             return Ok(Some(out.len()));
         }
@@ -219,7 +219,12 @@ impl<R: Rendezvous> Reader<R> {
         }
         self.fits(out.len())?;
         match self.look(out.len(), out.len())? {
-            Look::Ready => Ok(Some(self.take(out))),
+            Look::Ready => {
+                let taken = self.take(out);
+                let due = self.policy.due(self.consumer.size());
+                self.consumer.look_ahead(due);
+                Ok(Some(taken))
+            }
             Look::Empty => Ok(None),
             Look::End => match self.consumer.ready() {
                 left if left > 0 && self.link.state() != State::Closed => {

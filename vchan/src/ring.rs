@@ -161,6 +161,8 @@ pub struct Producer {
     published: u32,
     /// How far the peer had read when we last looked. May be stale, which only hides space.
     cons: u32,
+    /// How far bytes may be filled without a decision; `filled` where nobody has looked.
+    ahead: u32,
 }
 
 impl Producer {
@@ -171,6 +173,7 @@ impl Producer {
             filled: index,
             published: index,
             cons: index,
+            ahead: index,
         }
     }
 
@@ -182,6 +185,7 @@ impl Producer {
             filled: prod,
             published: prod,
             cons,
+            ahead: prod,
         })
     }
 
@@ -247,22 +251,32 @@ impl Producer {
         self.advance(span.len())
     }
 
-    /// Copies `data` into the ring if there is nothing to decide: there is known to be room for it in one piece and for more, and
-    /// fewer than `held` bytes are pending then. Whether it did.
+    /// Copies `data` into the ring if nothing is to be decided about it, as far as [`look_ahead`](Self::look_ahead) has seen. Whether it
+    /// did; never for no bytes.
     #[inline]
-    pub fn fill_piece<M: SharedMemory>(&mut self, ring: &M, data: &[u8], held: u32) -> bool {
-        let len = data.len();
-        let position = self.geometry.position(self.filled);
-        if len == 0
-            || len > self.geometry.size as usize - position
-            || len >= self.space() as usize
-            || self.pending() as usize + len >= held as usize
-        {
-            return false;
+    pub fn fill_ahead<M: SharedMemory>(&mut self, ring: &M, data: &[u8]) -> bool {
+        let ahead = self.ahead.wrapping_sub(self.filled) as usize;
+        // Of no bytes there is one less than none: more than any.
+        let fits = data.len().wrapping_sub(1) < ahead;
+        if fits {
+            let position = self.geometry.position(self.filled);
+            ring.write(self.geometry.base + position, data);
+            self.filled = self.filled.wrapping_add(data.len() as u32);
         }
-        ring.write(self.geometry.base + position, data);
-        self.filled = self.filled.wrapping_add(len as u32);
-        true
+        fits
+    }
+
+    /// Sees how far the next bytes go in one piece, with room left after them, and with fewer than `due` bytes pending.
+    pub fn look_ahead(&mut self, due: u32) {
+        let piece = self.geometry.size - self.geometry.position(self.filled) as u32;
+        let more = self.space().saturating_sub(1);
+        let held = due.saturating_sub(self.pending()).saturating_sub(1);
+        self.ahead = self.filled.wrapping_add(piece.min(more).min(held));
+    }
+
+    /// Takes back what [`look_ahead`](Self::look_ahead) has seen.
+    pub fn look_away(&mut self) {
+        self.ahead = self.filled;
     }
 
     /// Counts `len` bytes as filled, or as many as there is space for. Returns how many that was.
@@ -271,6 +285,7 @@ impl Producer {
         let len = len.min(self.space() as usize);
         // `len` is at most the ring's size, which fits.
         self.filled = self.filled.wrapping_add(len as u32);
+        self.ahead = self.filled;
         len
     }
 
@@ -278,6 +293,7 @@ impl Producer {
     pub fn retract(&mut self, len: usize) {
         let len = len.min(self.pending() as usize);
         self.filled = self.filled.wrapping_sub(len as u32);
+        self.ahead = self.filled;
     }
 
     /// Shows the peer what is pending, in one step. Whether there was any.
@@ -303,6 +319,8 @@ pub struct Consumer {
     freed: u32,
     /// How far the peer had filled when we last looked. May be stale, which only hides data.
     prod: u32,
+    /// How far bytes may be taken without a decision; `taken` where nobody has looked.
+    ahead: u32,
 }
 
 impl Consumer {
@@ -313,6 +331,7 @@ impl Consumer {
             taken: index,
             freed: index,
             prod: index,
+            ahead: index,
         }
     }
 
@@ -324,6 +343,7 @@ impl Consumer {
             taken: cons,
             freed: cons,
             prod,
+            ahead: cons,
         })
     }
 
@@ -383,22 +403,32 @@ impl Consumer {
         self.advance(span.len())
     }
 
-    /// Fills `out` if there is nothing to decide: it is known to be ready in one piece and more than that, and fewer than `held`
-    /// bytes are held then. Whether it did.
+    /// Fills `out` if nothing is to be decided about it, as far as [`look_ahead`](Self::look_ahead) has seen. Whether it did; never for
+    /// no bytes.
     #[inline]
-    pub fn take_piece<M: SharedMemory>(&mut self, ring: &M, out: &mut [u8], held: u32) -> bool {
-        let len = out.len();
-        let position = self.geometry.position(self.taken);
-        if len == 0
-            || len > self.geometry.size as usize - position
-            || len >= self.ready() as usize
-            || self.held() as usize + len >= held as usize
-        {
-            return false;
+    pub fn take_ahead<M: SharedMemory>(&mut self, ring: &M, out: &mut [u8]) -> bool {
+        let ahead = self.ahead.wrapping_sub(self.taken) as usize;
+        // Of no bytes there is one less than none: more than any.
+        let fits = out.len().wrapping_sub(1) < ahead;
+        if fits {
+            let position = self.geometry.position(self.taken);
+            ring.read(self.geometry.base + position, out);
+            self.taken = self.taken.wrapping_add(out.len() as u32);
         }
-        ring.read(self.geometry.base + position, out);
-        self.taken = self.taken.wrapping_add(len as u32);
-        true
+        fits
+    }
+
+    /// Sees how far the next bytes go in one piece, with more ready after them, and with fewer than `due` bytes held.
+    pub fn look_ahead(&mut self, due: u32) {
+        let piece = self.geometry.size - self.geometry.position(self.taken) as u32;
+        let more = self.ready().saturating_sub(1);
+        let held = due.saturating_sub(self.held()).saturating_sub(1);
+        self.ahead = self.taken.wrapping_add(piece.min(more).min(held));
+    }
+
+    /// Takes back what [`look_ahead`](Self::look_ahead) has seen.
+    pub fn look_away(&mut self) {
+        self.ahead = self.taken;
     }
 
     /// Counts `len` bytes as taken, or as many as are ready. Returns how many that was.
@@ -407,6 +437,7 @@ impl Consumer {
         let len = len.min(self.ready() as usize);
         // `len` is at most the ring's size, which fits.
         self.taken = self.taken.wrapping_add(len as u32);
+        self.ahead = self.taken;
         len
     }
 

@@ -91,6 +91,7 @@ impl<R: Rendezvous> Writer<R> {
     /// When what is written is published; from the next call on.
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
+        self.producer.look_away();
     }
 
     /// Writes as much of `data` as there is space for, without waiting; 0 when the ring is full. A server may write
@@ -153,10 +154,9 @@ impl<R: Rendezvous> Writer<R> {
     /// message of no bytes is written by doing nothing.
     #[inline]
     pub fn try_send(&mut self, message: &[u8]) -> Result<bool, SendError> {
-        // Most of many short messages: all of it is known to fit, and it is not time to publish.
+        // Of many short messages most go so: all of it is known to fit, and it is not time to publish.
         let ring = self.memory.as_deref().unwrap_or(self.link.control());
-        let due = self.policy.due(self.producer.size());
-        if self.link.is_open() && self.producer.fill_piece(ring, message, due) {
+        if self.link.is_open() && self.producer.fill_ahead(ring, message) {
             self.link.stats().wrote(message.len());
             return Ok(true);
         }
@@ -173,6 +173,8 @@ impl<R: Rendezvous> Writer<R> {
         let ring = self.memory.as_deref().unwrap_or(self.link.control());
         self.producer.fill(ring, message);
         self.accept(len)?;
+        self.producer
+            .look_ahead(self.policy.due(self.producer.size()));
         Ok(true)
     }
 

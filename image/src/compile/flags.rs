@@ -62,8 +62,9 @@ pub(super) fn rust_flags(root: &Path, optimize: Optimize) -> Vec<String> {
         "jump-tables=no",
     ];
     flags.extend(code.map(|option| format!("-C{option}")));
-    if optimize == Optimize::Size {
-        flags.extend(SMALL.map(|option| format!("-C{option}")));
+    match optimize {
+        Optimize::Size => flags.extend(SMALL.map(|option| format!("-C{option}"))),
+        Optimize::Speed => flags.extend(["--cfg", "for_speed"].map(str::to_owned)),
     }
     flags.push(format!("-Clink-arg=-T{}", script.display()));
     let link = [

@@ -180,7 +180,7 @@ fn c_program(source: &Path, program: &Path, tree: &Path) -> Result<(), LabError>
     let libraries = tree.join("usr/lib/x86_64-linux-gnu");
     let text = fs::read_to_string(source).map_err(LabError::file(source))?;
     let output = Command::new("gcc")
-        .args(["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-o"])
+        .args(["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-o"])
         .args([program, source])
         .arg("-isystem")
         .arg(tree.join("usr/include"))

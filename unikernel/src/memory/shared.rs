@@ -141,7 +141,8 @@ impl Shared {
 
     #[inline]
     fn range(&self, offset: usize, len: usize) -> *mut u8 {
-        assert!(offset <= self.len && len <= self.len - offset);
+        let room = self.len.checked_sub(offset);
+        assert!(room >= Some(len));
         self.start.as_mut_ptr::<u8>().wrapping_add(offset)
     }
 }

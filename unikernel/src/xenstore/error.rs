@@ -97,7 +97,7 @@ impl fmt::Display for Broken {
                 f.write_str(reason)
             }
             Self::Protocol(violation) => violation.fmt(f),
-            Self::Stopped => f.write_str("the xenstore task has ended: keep Driver::run running"),
+            Self::Stopped => f.write_str("Driver::run has ended"),
         }
     }
 }
