@@ -168,7 +168,8 @@ fn gathered(
     if !steps.is_empty() {
         let (count, rounds) = (steps.len(), scope.rounds);
         progress.say(format_args!(
-            "{count} steps in {rounds} rounds are to be taken"
+            "{count} steps in {rounds} round{} are to be taken",
+            if rounds == 1 { "" } else { "s" }
         ));
     }
     let ended = match args.target() {

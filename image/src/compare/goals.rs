@@ -205,6 +205,23 @@ impl GoalSpec {
         };
         ratio.is_finite().then_some(ratio)
     }
+
+    /// The most that our side moves at any size of messages, and how many times that is of what theirs moves at this one: where the
+    /// goal is more, it is out of reach of this machine. Of throughput alone.
+    pub fn ceiling(&self, figures: &Figures) -> Option<(f64, f64)> {
+        if self.measure != M::Throughput {
+            return None;
+        }
+        let sizes = figures.sizes(self.ours, self.measure);
+        let most = |size| figures.best_among(self.ours, self.measure, size, |_| true);
+        let most = sizes
+            .into_iter()
+            .filter_map(|size| Some(most(size)?.1.median))
+            .max_by(f64::total_cmp)?;
+        let (_, theirs) = figures.best_among(self.theirs, self.measure, self.size, |_| true)?;
+        let ratio = most / theirs.median;
+        ratio.is_finite().then_some((most, ratio))
+    }
 }
 
 /// All goals, held against these samples.
@@ -226,6 +243,23 @@ pub fn evaluate(samples: &[Sample], failures: &[Failed]) -> Vec<Goal> {
 mod tests {
     use super::*;
     use crate::compare::testing::{failed, sample};
+
+    #[test]
+    fn a_goal_is_out_of_reach_where_no_size_moves_as_much() {
+        let throughput = |who, size, value| sample(who, "", M::Throughput, Some(size), 1, value);
+        let samples = [
+            throughput(C::UnikernelVchan, 64, 100.0),
+            throughput(C::UnikernelVchan, 1 << 16, 1_000.0),
+            throughput(C::UnikernelVchan, 1 << 20, 900.0),
+            throughput(C::UnikernelTcp, 64, 40.0),
+            throughput(C::UnikernelTcp, 1 << 16, 500.0),
+        ];
+        let figures = Figures::of(&samples, &[]);
+        let of = |id| GoalSpec::find(id).unwrap().ceiling(&figures);
+        assert_eq!(of("vchan-vs-unikernel-tcp-64"), Some((1_000.0, 25.0)));
+        assert_eq!(of("vchan-vs-linux-tcp-64"), None, "nobody to divide by");
+        assert_eq!(of("memory"), None);
+    }
 
     fn goal(id: &str, samples: &[Sample], failures: &[Failed]) -> Goal {
         let goals = evaluate(samples, failures);

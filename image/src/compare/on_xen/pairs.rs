@@ -322,18 +322,18 @@ impl Pairs {
         let Some(pair) = &mut self.linux_beside else {
             return Ok(());
         };
-        for guest in [&mut pair.client, &mut pair.server] {
-            // None is left of one that failed, and then it streamed nothing.
-            site.order(guest, &format!("killall {}", program(way)))?;
-            if let Err(trouble) = site.obeyed(guest, site.patience) {
-                return match trouble {
-                    Trouble::Failed(reason) => Err(Trouble::Failed(format!(
-                        "the pair beside did not stream: {reason}"
-                    ))),
-                    stopped @ Trouble::Stopped => Err(stopped),
-                };
-            }
-        }
+        // None is left of a client that failed, and then it streamed nothing. Without it a server may end before it is told to.
+        let kill = format!("killall {}", program(way));
+        site.order(&mut pair.client, &kill)?;
+        site.obeyed(&pair.client, site.patience)
+            .map_err(|trouble| match trouble {
+                Trouble::Failed(reason) => {
+                    Trouble::Failed(format!("the pair beside did not stream: {reason}"))
+                }
+                stopped @ Trouble::Stopped => stopped,
+            })?;
+        site.order(&mut pair.server, &format!("{kill} 2>&1 || true"))?;
+        site.obeyed(&pair.server, site.patience)?;
         Ok(())
     }
 }

@@ -32,6 +32,8 @@ struct Dom0 {
     calls: RefCell<Vec<String>>,
     xentrace: Option<PathBuf>,
     bridges: RefCell<BTreeSet<String>>,
+    /// A pair streams beside the one that is measured.
+    streams: Cell<bool>,
     /// xl.conf keeps guests off the CPUs that they are to have.
     masked: bool,
     /// For so many domains, there is no room for their configurations in this folder, the site's.
@@ -54,6 +56,7 @@ impl Dom0 {
             calls: RefCell::default(),
             xentrace: None,
             bridges: RefCell::default(),
+            streams: Cell::new(false),
             masked: false,
             full: Cell::new(0),
             folder: RefCell::default(),
@@ -74,6 +77,15 @@ impl Dom0 {
     fn obey(&self, command: &str) -> (u32, String) {
         if command.starts_with("for p in") {
             return (0, self.programs.to_owned());
+        }
+        if command.ends_with("& true") {
+            self.streams.set(true);
+            return (0, String::new());
+        }
+        if command.starts_with("killall ") {
+            // The server of a pair ends with its client.
+            let killed = self.streams.replace(false) || command.ends_with("|| true");
+            return (u32::from(!killed), "killall: no process killed".into());
         }
         let value = |key: &str| {
             let mut words = command.split_whitespace();
@@ -248,6 +260,25 @@ fn linux_guests_are_booted_once_and_every_figure_is_told() {
     assert_eq!(calls.iter().filter(created).count(), 2);
     let set_up = |event: &Event| matches!(event, Event::About(about) if about.id == Contestant::LinuxTcp && about.setup.contains("on CPU 1 of 2, the client"));
     assert!(events.iter().any(set_up));
+}
+
+#[test]
+fn round_trips_are_measured_beside_a_pair_that_streams_and_ends_with_its_client() {
+    let dom0 = Dom0::new();
+    let loaded = |work: &Work| {
+        matches!(
+            work,
+            Work::Pair {
+                trial: plan::Trial::LoadedRoundTrip,
+                ..
+            }
+        )
+    };
+    let (ended, events) = compare_by(&dom0, false, &["linux-tcp"], loaded);
+    ended.unwrap();
+    assert_eq!(reasons(&events), Vec::<String>::new());
+    assert_eq!(samples(&events, Measure::LoadedRttMax).len(), 4);
+    assert!(!dom0.streams.get(), "it streams on");
 }
 
 #[test]

@@ -60,8 +60,8 @@ const IDLE: Duration = Duration::from_secs(2);
 pub struct Trials {
     quick: bool,
     pairs: Pairs,
-    /// Seconds that a message takes, and a round trip.
-    paces: BTreeMap<(Way, u64, bool), f64>,
+    /// Seconds that a message takes, and a round trip, idle and loaded.
+    paces: BTreeMap<(Way, u64, bool, bool), f64>,
     /// Who gave wrong bytes, at which size, and what.
     condemned: BTreeMap<(Way, Option<u64>), String>,
     /// Hypercalls and events of dom0 in a second in which nobody works, or why Xen traces none.
@@ -182,11 +182,13 @@ impl Trials {
             (true, false) => LEAST_TRIPS,
             (true, true) => LEAST_TRIPS_QUICK,
         };
-        let known = *self
-            .paces
-            .get(&(way, size, echo))
-            .unwrap_or(&pace(way, size, echo));
-        let mut count = count(wanted, known, least);
+        let key = (way, size, echo, loaded);
+        let mut count = match self.paces.get(&key) {
+            Some(known) => count(wanted, *known, least),
+            // How much longer it takes under load nobody knows.
+            None if loaded => least,
+            None => count(wanted, pace(way, size, echo), least),
+        };
         let mut tries = 1;
         loop {
             let load = Load {
@@ -202,10 +204,8 @@ impl Trials {
                 false => self.pairs.run(site, way, &load)?,
             };
             let took = ran.client.seconds;
-            if !loaded {
-                self.paces.insert((way, size, echo), took / count as f64);
-            }
-            if took >= wanted * TOO_SHORT || tries >= TRIES || loaded {
+            self.paces.insert(key, took / count as f64);
+            if took >= wanted * TOO_SHORT || tries >= TRIES {
                 return Ok(ran);
             }
             count = self::count(wanted, took / count as f64, least);
@@ -221,7 +221,7 @@ impl Trials {
         size: u64,
         idle: [f64; 2],
     ) -> Result<Vec<(Measure, f64)>, Trouble> {
-        let key = (way, size, false);
+        let key = (way, size, false, false);
         if !self.paces.contains_key(&key) {
             self.measure(site, way, size, false, false)?;
         }

@@ -50,6 +50,7 @@ fn goals(view: &View) -> Section {
         0 => ".".to_owned(),
         open => format!("; {open} could not be told."),
     };
+    text += &out_of_reach(view);
     let measures = [
         Measure::Throughput,
         Measure::RttP50,
@@ -71,6 +72,29 @@ fn goals(view: &View) -> Section {
         head: "Goals",
         blocks: vec![Block::Paragraph(text), chart, table],
     }
+}
+
+/// Which missed goals nothing could meet on this machine, and why.
+fn out_of_reach(view: &View) -> String {
+    let missed = view.results.goals.iter().filter(|goal| !goal.met);
+    let specs = missed.filter_map(|goal| GoalSpec::find(&goal.id));
+    let over: Vec<(&GoalSpec, f64, f64)> = specs
+        .filter_map(|spec| {
+            let (most, ratio) = spec.ceiling(&view.figures)?;
+            (ratio < spec.goal).then_some((spec, most, ratio))
+        })
+        .collect();
+    if over.is_empty() {
+        return String::new();
+    }
+    let each = over.iter().map(|(spec, most, ratio)| {
+        let most = numbers::value(Measure::Throughput, *most);
+        format!("{}, {} at {most}", spec.words, numbers::times(*ratio))
+    });
+    format!(
+        " Out of reach on this machine, where the first of the two moves no more at any size of messages: {}.",
+        each.collect::<Vec<_>>().join("; ")
+    )
 }
 
 fn throughput(view: &View) -> Option<Section> {

@@ -105,6 +105,7 @@ fn goals_stand_there_with_value_verdict_and_what_was_to_be() {
     assert_eq!(verdict("vchan-vs-linux-tcp-1k"), "met");
     assert_eq!(verdict("unikernel-tcp-vs-linux-tcp"), "missed");
     assert_eq!(verdict("image"), "not measured");
+    assert!(text.contains("Out of reach on this machine"), "{text}");
 }
 
 #[test]
