@@ -273,44 +273,48 @@ fn sent_before(error: impl Into<SendError>, sent: u64) -> ExchangeError {
     }
 }
 
+/// How much of these bytes goes without waiting.
+#[inline]
+fn at_once<R: Rendezvous>(api: Api, writer: &mut Writer<R>, run: &[u8]) -> Result<u64, SendError> {
+    let size = run.len() as u64;
+    match api {
+        Api::Packet => Ok(if writer.try_send(run)? { size } else { 0 }),
+        Api::Stream => Ok(writer.try_write(run)? as u64),
+        Api::ZeroCopy => match writer.try_reserve(run.len())? {
+            Some(mut room) => {
+                room.slice().copy_from(0, run);
+                room.commit(run.len())?;
+                Ok(size)
+            }
+            None => Ok(0),
+        },
+    }
+}
+
 impl<R: Rendezvous> Sender<'_, R> {
     /// As many of `count` messages as go without waiting, which nearly all do.
     #[inline(never)]
     fn ahead(&mut self, size: u64, count: u64) -> Result<Ahead, ExchangeError> {
-        for messages in 0..count {
-            let begun = self.at_once(size)?;
-            if begun < size {
-                return Ok(Ahead { messages, begun });
-            }
-        }
-        Ok(Ahead {
-            messages: count,
+        let mut ahead = Ahead {
+            messages: 0,
             begun: 0,
-        })
-    }
-
-    /// How much of the next `size` bytes of the stream goes without waiting.
-    #[inline]
-    fn at_once(&mut self, size: u64) -> Result<u64, ExchangeError> {
-        if size > RUN_MAX as u64 {
-            return Ok(0);
-        }
-        let run = self.content.run(self.sent, size);
-        let before = |error: SendError| sent_before(error, self.sent);
-        let sent = match self.api {
-            Api::Packet => u64::from(self.writer.try_send(run).map_err(before)?) * size,
-            Api::Stream => self.writer.try_write(run).map_err(|e| before(e.into()))? as u64,
-            Api::ZeroCopy => match self.writer.try_reserve(run.len()).map_err(before)? {
-                Some(mut room) => {
-                    room.slice().copy_from(0, run);
-                    room.commit(run.len()).map_err(|e| before(e.into()))?;
-                    size
-                }
-                None => 0,
-            },
         };
-        self.sent += sent;
-        Ok(sent)
+        // Kept in registers: what a copy into the ring may have changed is loaded again after each.
+        let (api, content, mut sent) = (self.api, self.content, self.sent);
+        let mut went = Ok(size);
+        while ahead.messages < count && size <= RUN_MAX as u64 {
+            went = at_once(api, self.writer, content.run(sent, size));
+            let bytes = *went.as_ref().unwrap_or(&0);
+            sent += bytes;
+            if bytes < size {
+                ahead.begun = bytes;
+                break;
+            }
+            ahead.messages += 1;
+        }
+        self.sent = sent;
+        went.map_err(|error| sent_before(error, sent))?;
+        Ok(ahead)
     }
 
     /// The next `size` bytes of the stream, published.
@@ -382,40 +386,45 @@ impl<R: Rendezvous> Receiver<'_, R> {
     /// Takes as many of `count` messages as have come. How many that was.
     #[inline(never)]
     fn ahead(&mut self, size: u64, count: u64) -> Result<u64, ExchangeError> {
+        match self.api {
+            Api::Packet => self.packets_ahead(count),
+            Api::ZeroCopy if self.content.is_none() => self.looks_ahead(size as usize, count),
+            Api::Stream | Api::ZeroCopy => Ok(0),
+        }
+    }
+
+    fn packets_ahead(&mut self, count: u64) -> Result<u64, ExchangeError> {
+        // Kept in registers: what a copy out of the ring may have changed is loaded again after each.
+        let (content, buffer) = (self.content, &mut self.buffer[..]);
         for messages in 0..count {
-            if !self.at_once(size)? {
-                return Ok(messages);
+            let came = match self.reader.try_recv(buffer)? {
+                None => return Ok(messages),
+                Some(0) => return Err(self.ended()),
+                Some(came) => came,
+            };
+            if let Some(content) = content {
+                content.check(self.received, &buffer[..came])?;
             }
+            self.received += came as u64;
         }
         Ok(count)
     }
 
-    /// Takes the next message if it has come. Whether it did.
-    #[inline]
-    fn at_once(&mut self, size: u64) -> Result<bool, ExchangeError> {
-        match self.api {
-            Api::Packet => match self.reader.try_recv(&mut self.buffer)? {
-                None => Ok(false),
-                Some(0) => Err(self.ended()),
-                Some(came) => self.came(came).map(|()| true),
-            },
-            Api::ZeroCopy if self.content.is_none() => {
-                let len = size as usize;
-                let Some(lent) = self.reader.try_peek(len)? else {
-                    return Ok(false);
-                };
-                let message = lent.slice();
-                if message.len() < len {
-                    return Err(self.ended());
-                }
-                // As much as a reader that needs one field of it.
-                black_box(message.load_u8(len - 1));
-                lent.consume(len);
-                self.received += size;
-                Ok(true)
+    fn looks_ahead(&mut self, len: usize, count: u64) -> Result<u64, ExchangeError> {
+        for messages in 0..count {
+            let Some(lent) = self.reader.try_peek(len)? else {
+                return Ok(messages);
+            };
+            let message = lent.slice();
+            if message.len() < len {
+                return Err(self.ended());
             }
-            Api::Stream | Api::ZeroCopy => Ok(false),
+            // As much as a reader that needs one field of it.
+            black_box(message.load_u8(len - 1));
+            lent.consume(len);
+            self.received += len as u64;
         }
+        Ok(count)
     }
 
     /// Takes the next `size` bytes of the stream.

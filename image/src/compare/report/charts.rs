@@ -30,16 +30,13 @@ pub fn goals(view: &View) -> Chart {
             Some((goal, value)) => {
                 let spread = None;
                 let value_of_goal = value / goal.goal;
-                let (look, word) = if goal.met {
-                    (Look::Met, "met")
+                let (look, shown, word) = if goal.met {
+                    (Look::Met, numbers::times(value), "met")
                 } else {
-                    (Look::Missed, "missed")
+                    let shown = numbers::times_short_of(value, goal.goal);
+                    (Look::Missed, shown, "missed")
                 };
-                let text = format!(
-                    "{} of {}, {word}",
-                    numbers::times(value),
-                    numbers::times(goal.goal)
-                );
+                let text = format!("{shown} of {}, {word}", numbers::times(goal.goal));
                 let shape = if value_of_goal.is_finite() {
                     Shape::Bar {
                         value: value_of_goal,

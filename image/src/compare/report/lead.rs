@@ -111,13 +111,15 @@ const HEADLINES: [(&str, &str); 6] = [
 
 fn tile(view: &View, id: &str, words: &str) -> Option<Tile> {
     let goal = view.results.goals.iter().find(|goal| goal.id == id)?;
-    let (verdict, tone) = if goal.met {
-        ("met", Tone::Good)
+    let value = goal.value?;
+    let (number, verdict, tone) = if goal.met {
+        (numbers::times(value), "met", Tone::Good)
     } else {
-        ("missed", Tone::Bad)
+        let number = numbers::times_short_of(value, goal.goal);
+        (number, "missed", Tone::Bad)
     };
     Some(Tile {
-        number: numbers::times(goal.value?),
+        number,
         words: words.to_owned(),
         note: format!("goal {} {verdict}", numbers::times(goal.goal)),
         tone,
