@@ -34,6 +34,23 @@ impl Geometry {
         (index & (self.size - 1)) as usize
     }
 
+    /// How far from `index` on bytes go without a decision: in one piece, with some of the `known` ones left after them, and with fewer
+    /// than `due` held back, of which there are `held`.
+    fn ahead(&self, index: u32, known: u32, held: u32, due: u32) -> u32 {
+        let piece = self.size - self.position(index) as u32;
+        let more = known.saturating_sub(1);
+        let fewer = due.saturating_sub(held).saturating_sub(1);
+        index.wrapping_add(piece.min(more).min(fewer))
+    }
+
+    /// Where `len` bytes from `index` on begin, if they go as far as `ahead` at most; none do not.
+    #[inline]
+    fn piece(&self, index: u32, ahead: u32, len: usize) -> Option<usize> {
+        // Of no bytes there is one less than none: more than any.
+        let fits = len.wrapping_sub(1) < ahead.wrapping_sub(index) as usize;
+        fits.then(|| self.base + self.position(index))
+    }
+
     /// Where `len` bytes from `index` on lie.
     #[inline]
     fn span(&self, index: u32, len: usize) -> Span {
@@ -255,23 +272,18 @@ impl Producer {
     /// did; never for no bytes.
     #[inline]
     pub fn fill_ahead<M: SharedMemory>(&mut self, ring: &M, data: &[u8]) -> bool {
-        let ahead = self.ahead.wrapping_sub(self.filled) as usize;
-        // Of no bytes there is one less than none: more than any.
-        let fits = data.len().wrapping_sub(1) < ahead;
-        if fits {
-            let position = self.geometry.position(self.filled);
-            ring.write(self.geometry.base + position, data);
+        let piece = self.geometry.piece(self.filled, self.ahead, data.len());
+        if let Some(offset) = piece {
+            ring.write(offset, data);
             self.filled = self.filled.wrapping_add(data.len() as u32);
         }
-        fits
+        piece.is_some()
     }
 
     /// Sees how far the next bytes go in one piece, with room left after them, and with fewer than `due` bytes pending.
     pub fn look_ahead(&mut self, due: u32) {
-        let piece = self.geometry.size - self.geometry.position(self.filled) as u32;
-        let more = self.space().saturating_sub(1);
-        let held = due.saturating_sub(self.pending()).saturating_sub(1);
-        self.ahead = self.filled.wrapping_add(piece.min(more).min(held));
+        let (space, pending) = (self.space(), self.pending());
+        self.ahead = self.geometry.ahead(self.filled, space, pending, due);
     }
 
     /// Takes back what [`look_ahead`](Self::look_ahead) has seen.
@@ -407,23 +419,18 @@ impl Consumer {
     /// no bytes.
     #[inline]
     pub fn take_ahead<M: SharedMemory>(&mut self, ring: &M, out: &mut [u8]) -> bool {
-        let ahead = self.ahead.wrapping_sub(self.taken) as usize;
-        // Of no bytes there is one less than none: more than any.
-        let fits = out.len().wrapping_sub(1) < ahead;
-        if fits {
-            let position = self.geometry.position(self.taken);
-            ring.read(self.geometry.base + position, out);
+        let piece = self.geometry.piece(self.taken, self.ahead, out.len());
+        if let Some(offset) = piece {
+            ring.read(offset, out);
             self.taken = self.taken.wrapping_add(out.len() as u32);
         }
-        fits
+        piece.is_some()
     }
 
     /// Sees how far the next bytes go in one piece, with more ready after them, and with fewer than `due` bytes held.
     pub fn look_ahead(&mut self, due: u32) {
-        let piece = self.geometry.size - self.geometry.position(self.taken) as u32;
-        let more = self.ready().saturating_sub(1);
-        let held = due.saturating_sub(self.held()).saturating_sub(1);
-        self.ahead = self.taken.wrapping_add(piece.min(more).min(held));
+        let (ready, held) = (self.ready(), self.held());
+        self.ahead = self.geometry.ahead(self.taken, ready, held, due);
     }
 
     /// Takes back what [`look_ahead`](Self::look_ahead) has seen.

@@ -5,7 +5,7 @@ use core::hint::black_box;
 use core::time::Duration;
 
 use ::vchan::platform::Rendezvous;
-use ::vchan::{ReadError, Reader, RecvError, SendError, WriteError, Writer};
+use ::vchan::{Peek, ReadError, Reader, RecvError, SendError, WriteError, Writer};
 use futures_util::future::join;
 
 use super::ending::drained;
@@ -382,6 +382,18 @@ impl<R: Rendezvous> Sender<'_, R> {
     }
 }
 
+/// Looks at a message where it lies, as much as a reader that needs one field of it. Whether all of it was there.
+#[inline]
+fn glance<R: Rendezvous>(lent: Peek<'_, R>, len: usize) -> bool {
+    let message = lent.slice();
+    let is_whole = message.len() >= len;
+    if is_whole {
+        black_box(message.load_u8(len - 1));
+        lent.consume(len);
+    }
+    is_whole
+}
+
 impl<R: Rendezvous> Receiver<'_, R> {
     /// Takes as many of `count` messages as have come. How many that was.
     #[inline(never)]
@@ -394,18 +406,12 @@ impl<R: Rendezvous> Receiver<'_, R> {
     }
 
     fn packets_ahead(&mut self, count: u64) -> Result<u64, ExchangeError> {
-        // Kept in registers: what a copy out of the ring may have changed is loaded again after each.
-        let (content, buffer) = (self.content, &mut self.buffer[..]);
         for messages in 0..count {
-            let came = match self.reader.try_recv(buffer)? {
+            match self.reader.try_recv(&mut self.buffer)? {
                 None => return Ok(messages),
                 Some(0) => return Err(self.ended()),
-                Some(came) => came,
-            };
-            if let Some(content) = content {
-                content.check(self.received, &buffer[..came])?;
+                Some(came) => self.came(came)?,
             }
-            self.received += came as u64;
         }
         Ok(count)
     }
@@ -415,13 +421,9 @@ impl<R: Rendezvous> Receiver<'_, R> {
             let Some(lent) = self.reader.try_peek(len)? else {
                 return Ok(messages);
             };
-            let message = lent.slice();
-            if message.len() < len {
+            if !glance(lent, len) {
                 return Err(self.ended());
             }
-            // As much as a reader that needs one field of it.
-            black_box(message.load_u8(len - 1));
-            lent.consume(len);
             self.received += len as u64;
         }
         Ok(count)
@@ -444,25 +446,24 @@ impl<R: Rendezvous> Receiver<'_, R> {
             Api::ZeroCopy => {
                 let len = size as usize;
                 let lent = self.reader.peek(len).await?;
+                let Some(content) = self.content else {
+                    if !glance(lent, len) {
+                        return Err(self.ended());
+                    }
+                    self.received += size;
+                    return Ok(());
+                };
                 let message = lent.slice();
                 if message.len() < len {
                     return Err(self.ended());
                 }
-                match self.content {
-                    None => {
-                        // As much as a reader that needs one field of it.
-                        black_box(message.load_u8(len - 1));
-                    }
-                    Some(content) => {
-                        let mut at = 0;
-                        while at < len {
-                            let part = (len - at).min(self.buffer.len());
-                            let bytes = &mut self.buffer[..part];
-                            message.copy_to(at, bytes);
-                            content.check(self.received + at as u64, bytes)?;
-                            at += part;
-                        }
-                    }
+                let mut at = 0;
+                while at < len {
+                    let part = (len - at).min(self.buffer.len());
+                    let bytes = &mut self.buffer[..part];
+                    message.copy_to(at, bytes);
+                    content.check(self.received + at as u64, bytes)?;
+                    at += part;
                 }
                 lent.consume(len);
                 self.received += size;

@@ -326,12 +326,7 @@ impl Pairs {
         let kill = format!("killall {}", program(way));
         site.order(&mut pair.client, &kill)?;
         site.obeyed(&pair.client, site.patience)
-            .map_err(|trouble| match trouble {
-                Trouble::Failed(reason) => {
-                    Trouble::Failed(format!("the pair beside did not stream: {reason}"))
-                }
-                stopped @ Trouble::Stopped => stopped,
-            })?;
+            .map_err(|trouble| trouble.of("the pair beside did not stream"))?;
         site.order(&mut pair.server, &format!("{kill} 2>&1 || true"))?;
         site.obeyed(&pair.server, site.patience)?;
         Ok(())
@@ -423,10 +418,9 @@ impl LinuxPair {
         let (server, client) = (self.server.id, self.client.id);
         if way.is_vchan() {
             let api = way.setting.word();
-            let ring = RING;
             return [
                 format!(
-                    "{program} role=server peer={client} path=data/vchan/{client}/bench {words} api={api} ring={ring}"
+                    "{program} role=server peer={client} path=data/vchan/{client}/bench {words} api={api} ring={RING}"
                 ),
                 format!(
                     "{program} role=client peer={server} path=/local/domain/{server}/data/vchan/{client}/bench {words} api={api}"
@@ -500,8 +494,7 @@ fn begin_unikernels(
     let [server, client] = which.names();
     if way.is_vchan() {
         let api = way.setting.word();
-        let ring = RING;
-        let line = format!("role=server {words} api={api} ring={ring}");
+        let line = format!("role=server {words} api={api} ring={RING}");
         let mut config = site.unikernel(server, "vchan-bench", memory, &line)?;
         config.cpus = site.cpu_of(0);
         let server = site.create(config)?;

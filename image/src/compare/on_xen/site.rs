@@ -525,13 +525,8 @@ impl<'t> Site<'t> {
     /// Waits until a Linux guest that was booted takes orders.
     pub fn ready(&self, guest: &mut LinuxGuest) -> Result<(), Trouble> {
         self.order(guest, "true")?;
-        match self.obeyed(guest, self.patience) {
-            Ok(_) => Ok(()),
-            Err(Trouble::Failed(reason)) => Err(Trouble::Failed(format!(
-                "the Linux guest did not boot: {reason}"
-            ))),
-            Err(stopped) => Err(stopped),
-        }
+        let obeyed = self.obeyed(guest, self.patience).map(drop);
+        obeyed.map_err(|trouble| trouble.of("the Linux guest did not boot"))
     }
 
     /// Tells a Linux guest what to do next: a command line of its shell, of at most one line.

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::mem::ManuallyDrop;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -172,6 +172,17 @@ impl Tools for Dom0 {
     }
 }
 
+/// A kit of which all is in one folder.
+fn kit(folder: &Path, cpus: u32, xentrace: Option<PathBuf>) -> Kit {
+    Kit {
+        images: folder.to_owned(),
+        linux: folder.to_owned(),
+        scratch: folder.to_owned(),
+        cpus,
+        xentrace,
+    }
+}
+
 /// Runs a comparison of pairs; how it ended, and what it told.
 fn compare(dom0: &Dom0, only: &[&str]) -> (Result<(), Trouble>, Vec<Event>) {
     // What is measured of one guest meets its reader over Xen's devices.
@@ -196,13 +207,7 @@ fn compare_by(
     for (part, bytes) in [("vmlinuz", 8), ("initramfs", 1), ("sensor.elf", 3)] {
         std::fs::write(linux.path().join(part), vec![0; bytes]).unwrap();
     }
-    let kit = Kit {
-        images: linux.path().to_owned(),
-        linux: linux.path().to_owned(),
-        scratch: linux.path().to_owned(),
-        cpus: 2,
-        xentrace: dom0.xentrace.clone(),
-    };
+    let kit = kit(linux.path(), 2, dom0.xentrace.clone());
     let mut events = Vec::new();
     let mut listener = |event| events.push(event);
     let mut site = Site::new((dom0, dom0), &dom0.stop, kit, &mut listener).unwrap();
@@ -320,13 +325,7 @@ fn guests_that_xl_keeps_off_their_cpus_have_a_word_on_what_to_change() {
     // And of one guest alone, created by whatever way.
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("x.elf"), "").unwrap();
-    let kit = Kit {
-        images: folder.path().to_owned(),
-        linux: folder.path().to_owned(),
-        scratch: folder.path().to_owned(),
-        cpus: 4,
-        xentrace: None,
-    };
+    let kit = kit(folder.path(), 4, None);
     let mut listener = |_| {};
     let mut site = Site::new((&dom0, &dom0), &dom0.stop, kit, &mut listener).unwrap();
     let config = site.unikernel("one", "x", 4, "").unwrap();
@@ -465,13 +464,7 @@ fn wrong_bytes_that_were_sent_back_take_figures_of_the_same_size_back() {
 fn what_a_killed_comparison_has_left_is_removed_and_nobody_elses_domain() {
     let killed = Dom0::new();
     let linux = tempfile::tempdir().unwrap();
-    let kit = Kit {
-        images: linux.path().to_owned(),
-        linux: linux.path().to_owned(),
-        scratch: linux.path().to_owned(),
-        cpus: 2,
-        xentrace: None,
-    };
+    let kit = kit(linux.path(), 2, None);
     for part in ["vmlinuz", "initramfs", "x.elf"] {
         std::fs::write(linux.path().join(part), "").unwrap();
     }

@@ -23,6 +23,14 @@ impl Trouble {
         Self::Failed(reason.to_string())
     }
 
+    /// A failure of what is named; a stop stays one.
+    pub fn of(self, what: &str) -> Self {
+        match self {
+            Self::Failed(reason) => Self::Failed(format!("{what}: {reason}")),
+            Self::Stopped => Self::Stopped,
+        }
+    }
+
     /// For failures about a file.
     pub fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |error| {

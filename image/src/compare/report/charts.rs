@@ -30,13 +30,16 @@ pub fn goals(view: &View) -> Chart {
             Some((goal, value)) => {
                 let spread = None;
                 let value_of_goal = value / goal.goal;
-                let (look, shown, word) = if goal.met {
-                    (Look::Met, numbers::times(value), "met")
+                let (look, word) = if goal.met {
+                    (Look::Met, "met")
                 } else {
-                    let shown = numbers::times_short_of(value, goal.goal);
-                    (Look::Missed, shown, "missed")
+                    (Look::Missed, "missed")
                 };
-                let text = format!("{shown} of {}, {word}", numbers::times(goal.goal));
+                let text = format!(
+                    "{} of {}, {word}",
+                    numbers::times_of(value, goal.goal),
+                    numbers::times(goal.goal)
+                );
                 let shape = if value_of_goal.is_finite() {
                     Shape::Bar {
                         value: value_of_goal,

@@ -111,15 +111,13 @@ const HEADLINES: [(&str, &str); 6] = [
 
 fn tile(view: &View, id: &str, words: &str) -> Option<Tile> {
     let goal = view.results.goals.iter().find(|goal| goal.id == id)?;
-    let value = goal.value?;
-    let (number, verdict, tone) = if goal.met {
-        (numbers::times(value), "met", Tone::Good)
+    let (verdict, tone) = if goal.met {
+        ("met", Tone::Good)
     } else {
-        let number = numbers::times_short_of(value, goal.goal);
-        (number, "missed", Tone::Bad)
+        ("missed", Tone::Bad)
     };
     Some(Tile {
-        number,
+        number: numbers::times_of(goal.value?, goal.goal),
         words: words.to_owned(),
         note: format!("goal {} {verdict}", numbers::times(goal.goal)),
         tone,

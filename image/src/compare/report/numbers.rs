@@ -19,8 +19,8 @@ pub fn times(ratio: f64) -> String {
     format!("{}\u{d7}", digits(ratio))
 }
 
-/// The same of a ratio that falls short of a goal, with as many digits as it takes to see it.
-pub fn times_short_of(ratio: f64, goal: f64) -> String {
+/// The same beside a goal: where it falls short of that, with as many digits as it takes to see it.
+pub fn times_of(ratio: f64, goal: f64) -> String {
     let digits = (2..6).map(|places| format!("{ratio:.places$}"));
     let mut seen = digits.filter(|text| text.parse().is_ok_and(|shown: f64| shown < goal));
     match seen.next() {
@@ -119,14 +119,11 @@ mod tests {
 
     #[test]
     fn what_falls_short_by_a_hair_is_seen_to() {
-        assert_eq!(times_short_of(4.997_9, 5.0), "4.998\u{d7}");
-        assert_eq!(times_short_of(4.9, 5.0), "4.9\u{d7}");
-        assert_eq!(times_short_of(499.8, 500.0), "499.80\u{d7}");
-        assert_eq!(
-            times_short_of(4.999_999_9, 5.0),
-            "5\u{d7}",
-            "a millionth is none"
-        );
+        assert_eq!(times_of(4.997_9, 5.0), "4.998\u{d7}");
+        assert_eq!(times_of(4.9, 5.0), "4.9\u{d7}");
+        assert_eq!(times_of(5.000_1, 5.0), "5\u{d7}");
+        assert_eq!(times_of(499.8, 500.0), "499.80\u{d7}");
+        assert_eq!(times_of(4.999_999_9, 5.0), "5\u{d7}", "a millionth is none");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Bytes of the longest reports, several times.
+/// More bytes than a report of five rounds has, some 1.6 MB.
 const BYTES: usize = 2 << 20;
 
 /// A folder takes no report.

@@ -26,7 +26,7 @@ pub fn text(results: &Results, against: Option<&Result<Against, OtherMachine>>) 
         let (value, verdict) = match goal.value {
             None => ("-".to_owned(), "not measured"),
             Some(value) if goal.met => (numbers::times(value), "met"),
-            Some(value) => (numbers::times_short_of(value, goal.goal), "MISSED"),
+            Some(value) => (numbers::times_of(value, goal.goal), "MISSED"),
         };
         line(format!(
             "{words:<56} {value:>10} of {:>6}  {verdict}",

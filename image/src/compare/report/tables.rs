@@ -17,11 +17,7 @@ pub fn goals(view: &View) -> Table {
         let (value, tone, verdict) = match goal.value {
             None => ("\u{2013}".to_owned(), Tone::Plain, "not measured"),
             Some(value) if goal.met => (numbers::times(value), Tone::Good, "met"),
-            Some(value) => (
-                numbers::times_short_of(value, goal.goal),
-                Tone::Bad,
-                "missed",
-            ),
+            Some(value) => (numbers::times_of(value, goal.goal), Tone::Bad, "missed"),
         };
         vec![
             words.into(),
